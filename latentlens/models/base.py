@@ -1,0 +1,169 @@
+"""What every model must answer; nothing else in latentlens reaches into one.
+
+In: tokens. Out: states and logits, through four questions: `begin`, `step`, `finish`, `run`.
+Knows nothing about families, lenses or pictures.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from latentlens.errors import CaptureError
+
+if TYPE_CHECKING:
+    from latentlens.models.tokens import Tokenizer
+
+
+class At(NamedTuple):
+    """Where a state stands: the iteration (0 is `s_0`), and the layer within it, or None for the state itself."""
+
+    iteration: int
+    layer: int | None = None
+
+
+class Stop:
+    """The type of `STOP`."""
+
+    def __repr__(self) -> str:
+        return "ll.STOP"
+
+
+STOP = Stop()
+"""Returned by an `on_state` callback: this state is the last one, answer from here."""
+
+OnState = Callable[[Tensor, At], "Tensor | Stop | None"]
+
+
+@dataclass
+class Context:
+    """What stays the same through all iterations of one run.
+
+    `state` is `s_0`; `inputs` is what the prelude hands to every iteration; `extra` is the family's own.
+    """
+
+    state: Float[Tensor, "prompt position d_model"]
+    inputs: Float[Tensor, "prompt position d_model"]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class LatentModel(ABC):
+    """A model whose hidden state is iterated: the four questions, and what is known about the answers.
+
+    Attributes are set by each family: `family` and `name` (what to call it), `iterations` (how many the model
+    itself would make), `d_model`, `n_layers` (blocks within one iteration), `vocab_size` (length of the logits),
+    `random_start` (whether `s_0` is drawn), `normed_state` (whether the state already went through the norm), and
+    `tokenizer` (None: token ids only).
+    """
+
+    family: str
+    name: str
+    iterations: int
+    d_model: int
+    n_layers: int
+    vocab_size: int
+    random_start: bool = False
+    normed_state: bool = False
+    tokenizer: Tokenizer | None = None
+
+    @abstractmethod
+    def begin(
+        self,
+        tokens: Int[Tensor, "prompt position"] | None = None,
+        *,
+        embeds: Float[Tensor, "prompt position d_model"] | None = None,
+        mask: Tensor | None = None,
+        seed: int = 0,
+        initial_state: Float[Tensor, "prompt position d_model"] | None = None,
+    ) -> Context:
+        """The prelude: embed the input and make `s_0`."""
+
+    @abstractmethod
+    def step(self, state: Tensor, context: Context) -> Tensor:
+        """One iteration: `s_r` from `s_{r-1}`."""
+
+    @abstractmethod
+    def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
+        """What the model would answer if it stopped at this state: its own logits, in its own dtype."""
+
+    @abstractmethod
+    def run(
+        self,
+        tokens: Int[Tensor, "prompt position"] | None = None,
+        *,
+        iterations: int | None = None,
+        on_state: OnState | None = None,
+        embeds: Tensor | None = None,
+        mask: Tensor | None = None,
+        seed: int = 0,
+        initial_state: Tensor | None = None,
+    ) -> Float[Tensor, "prompt position vocab"]:
+        """All of it: every state (from `s_0`) and layer output is announced to `on_state(state, at)`.
+
+        `on_state` may return None (go on), a tensor (which replaces the state) or `STOP`. `embeds` is a model
+        input of this run in place of `tokens`.
+        """
+
+    @abstractmethod
+    def norm(self, state: Tensor) -> Tensor:
+        """The norm before the unembedding, in the model's dtype."""
+
+    @abstractmethod
+    def unembed(self, hidden: Tensor) -> Tensor:
+        """Logits of a normed hidden state, in the model's dtype."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """The dtype of the states."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+
+def checked_iterations(iterations: int | None, model: LatentModel) -> int:
+    """The number of iterations asked for, or the model's own; refuses what is not a positive whole number."""
+    if iterations is None:
+        return model.iterations
+    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
+        raise CaptureError(
+            f"expected iterations to be a whole number of 1 or more, got {iterations!r}: "
+            f"leave it out for the model's own {model.iterations}"
+        )
+    return iterations
+
+
+def checked_tokens(tokens: Any, model: LatentModel) -> Int[Tensor, "prompt position"]:
+    """Token ids as a `[prompt, position]` tensor of int64; refuses other shapes and ids outside the vocabulary."""
+    ids = torch.as_tensor(tokens)
+    if ids.ndim != 2 or ids.numel() == 0 or ids.is_floating_point() or ids.dtype == torch.bool:
+        raise CaptureError(
+            f"expected token ids of shape [prompt, position], got {ids.dtype} of shape {list(ids.shape)}: "
+            "for one prompt pass [[1, 2, 3]]"
+        )
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= model.vocab_size:
+        bad = low if low < 0 else high
+        raise CaptureError(
+            f"expected token ids from 0 to {model.vocab_size - 1}, got {bad}: "
+            f"were these tokens made for another model than {model.name!r}?"
+        )
+    return ids.to(torch.int64)
+
+
+def checked_mask(mask: Any, shape: tuple[int, int]) -> Tensor:
+    """A mask of ones then zeros for each prompt (right padding), as bool; refuses any other."""
+    out = torch.as_tensor(mask).bool()
+    if tuple(out.shape) != shape:
+        raise CaptureError(f"expected a mask of the tokens' shape {list(shape)}, got {list(out.shape)}")
+    if bool((out[:, 1:] & ~out[:, :-1]).any()) or not bool(out[:, 0].all()):
+        raise CaptureError("expected prompts padded on the right, got a mask with a gap: move the pads to the end")
+    return out

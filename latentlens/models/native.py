@@ -1,0 +1,101 @@
+"""The loop that native models share: it announces every state, and every TransformerLens hook works on it.
+
+In: a family's `begin`, `step` and `finish`. Out: `run`, and `forward` for TransformerLens.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from transformer_lens import HookedRootModule
+from transformer_lens.hook_points import HookPoint
+
+from latentlens.errors import CaptureError
+from latentlens.models.base import STOP, At, Context, LatentModel, OnState, Stop, checked_iterations
+
+
+class NativeModel(HookedRootModule, LatentModel):
+    """A recurrent-depth model of our own code, on TransformerLens's `HookedRootModule`.
+
+    A state passes two things: `on_state`, an argument of the run (so that two threads cannot mix), and the
+    `HookPoint` `hook_state`, for `run_with_hooks`. TransformerLens tells a hook no iteration; it is in
+    `hook.ctx["iteration"]`.
+    """
+
+    hook_state: HookPoint
+
+    @abstractmethod
+    def layers(self, state: Tensor, context: Context) -> list:
+        """The parts of one iteration: functions, each from the tensor before it to one layer's output."""
+
+    def step(self, state: Tensor, context: Context) -> Tensor:
+        for layer in self.layers(state, context):
+            state = layer(state)
+        return state
+
+    def run(
+        self,
+        tokens: Tensor | None = None,
+        *,
+        iterations: int | None = None,
+        on_state: OnState | None = None,
+        embeds: Tensor | None = None,
+        mask: Tensor | None = None,
+        seed: int = 0,
+        initial_state: Tensor | None = None,
+    ) -> Tensor:
+        count = checked_iterations(iterations, self)
+        context = self.begin(tokens, embeds=embeds, mask=mask, seed=seed, initial_state=initial_state)
+        state, stopped = self._announce(context.state, At(0), on_state)
+        for iteration in range(1, count + 1):
+            if stopped:
+                break
+            for number, layer in enumerate(self.layers(state, context)):
+                state = self._announce_layer(layer(state), At(iteration, number), on_state)
+            state, stopped = self._announce(state, At(iteration), on_state)
+        return self.finish(state, context)
+
+    def forward(self, tokens: Tensor, iterations: int | None = None, seed: int = 0) -> Tensor:
+        """`run`, under the name by which TransformerLens and torch call a module."""
+        return self.run(tokens, iterations=iterations, seed=seed)
+
+    def _announce(self, state: Tensor, at: At, on_state: OnState | None) -> tuple[Tensor, bool]:
+        if self.hook_state.fwd_hooks:
+            self.hook_state.ctx["iteration"] = at.iteration
+        state = self.hook_state(state)
+        reply = on_state(state, at) if on_state is not None else None
+        if isinstance(reply, Stop):
+            return state, True
+        return _replaced(state, reply, at), False
+
+    def _announce_layer(self, out: Tensor, at: At, on_state: OnState | None) -> Tensor:
+        reply = on_state(out, at) if on_state is not None else None
+        if reply is STOP:
+            raise CaptureError(
+                f"expected STOP at the end of an iteration, got it at layer {at.layer} of iteration {at.iteration}: "
+                "return it where at.layer is None"
+            )
+        return _replaced(out, reply, at)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+def _replaced(state: Tensor, reply: object, at: At) -> Tensor:
+    """The state, or what the callback put in its place, if that fits."""
+    if reply is None:
+        return state
+    if not isinstance(reply, Tensor) or reply.shape != state.shape:
+        came = list(reply.shape) if isinstance(reply, Tensor) else type(reply).__name__
+        raise CaptureError(
+            f"expected on_state to return None, STOP or a tensor of shape {list(state.shape)} at iteration "
+            f"{at.iteration}, got {came}"
+        )
+    return reply.to(state)

@@ -1,0 +1,296 @@
+"""Huginn's architecture (Geiping et al. 2025, arXiv 2502.05171), native: prelude, core, coda.
+
+In: Huginn's own `config.json` and tensors. Out: a `NativeModel`, one iteration of which is
+
+    s_r = core(adapter([s_{r-1}, e])),   e = prelude(wte(tokens) * embed_scale),
+    logits = unembed(ln_f(coda(ln_f(s_r)))).
+
+Tensor names and shapes are those of the published checkpoints. Knows nothing about files or tokenizers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
+
+from latentlens.errors import CaptureError, ModelError
+from latentlens.models.base import Context, checked_mask, checked_tokens
+from latentlens.models.native import NativeModel
+
+# What this file computes. Another value of one of these keys is another model: it is refused, by name.
+UNDERSTOOD: dict[str, tuple[Any, ...]] = {
+    "bias": (False,),
+    "block_class_name": ("SandwichBlock",),
+    "injection_type": ("linear",),
+    "mlp_class_name": ("GatedMLP",),
+    "nonlin_name": ("SiLU",),
+    "norm_class_name": ("RMSNorm_llama", "RMSNorm"),
+    "state_init": ("like-init",),
+    "test_time_noise": (0, None),
+}
+
+
+@dataclass(frozen=True)
+class RavenConfig:
+    """The part of Huginn's config that changes what is computed."""
+
+    n_embd: int
+    n_heads: int
+    intermediate_size: int
+    vocab_size: int
+    n_layers_in_prelude: int
+    n_layers_in_recurrent_block: int
+    n_layers_in_coda: int
+    mean_recurrence: int
+    block_size: int
+    norm_eps: float
+    rope_base: float
+    qk_bias: bool
+    tie_embeddings: bool
+    embed_scale: float
+    state_std: float
+
+    @classmethod
+    def from_dict(cls, config: dict[str, Any]) -> RavenConfig:
+        """Read Huginn's `config.json`; refuses a value that this file does not compute, and names it."""
+        for key, values in UNDERSTOOD.items():
+            if key in config and config[key] not in values:
+                raise ModelError(
+                    f"expected {key} to be {' or '.join(map(repr, values))} in the config, got {config[key]!r}: "
+                    "this variant of Huginn is not understood"
+                )
+        n_embd, n_heads = _positive(config, "n_embd"), _positive(config, "n_heads")
+        _must_equal(config, "head_dim", n_embd // n_heads)
+        _must_equal(config, "num_key_value_heads", n_heads)
+        if n_embd % (2 * n_heads):
+            raise ModelError(f"expected n_embd to be a multiple of 2 n_heads = {2 * n_heads}, got n_embd {n_embd}")
+        init = config.get("init_values") or {}
+        scale = init.get("embed_scale", math.sqrt(n_embd))
+        return cls(
+            n_embd=n_embd,
+            n_heads=n_heads,
+            intermediate_size=_positive(config, "intermediate_size"),
+            vocab_size=_positive(config, "padded_vocab_size" if "padded_vocab_size" in config else "vocab_size"),
+            n_layers_in_prelude=_positive(config, "n_layers_in_prelude"),
+            n_layers_in_recurrent_block=_positive(config, "n_layers_in_recurrent_block"),
+            n_layers_in_coda=_positive(config, "n_layers_in_coda"),
+            mean_recurrence=_positive(config, "mean_recurrence"),
+            block_size=_positive(config, "block_size"),
+            norm_eps=float(config.get("norm_eps", 1e-6)),
+            rope_base=float(config.get("rope_base", 50_000)),
+            qk_bias=bool(config.get("qk_bias", True)),
+            tie_embeddings=bool(config.get("tie_embeddings", True)),
+            embed_scale=float(scale),
+            state_std=float(init.get("std", math.sqrt(2 / (5 * n_embd)))),
+        )
+
+
+def _positive(config: dict[str, Any], key: str) -> int:
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ModelError(f"expected {key} to be a whole number of 1 or more in the config, got {value!r}")
+    return value
+
+
+def _must_equal(config: dict[str, Any], key: str, value: int) -> None:
+    if config.get(key) not in (None, value):
+        raise ModelError(f"expected {key} to be {value} in the config, got {config[key]!r}: not understood")
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm, computed in float32 and scaled in the model's dtype."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return normed.type_as(x) * self.weight
+
+
+class Attention(nn.Module):
+    """Causal attention with fused q, k, v and a bias on q and k before the rotation."""
+
+    def __init__(self, config: RavenConfig) -> None:
+        super().__init__()
+        width, self.n_heads = config.n_embd, config.n_heads
+        self.Wqkv = nn.Linear(width, 3 * width, bias=False)
+        self.proj = nn.Linear(width, width, bias=False)
+        shape = (2, 1, config.n_heads, width // config.n_heads)
+        self.qk_bias = nn.Parameter(torch.zeros(shape)) if config.qk_bias else None
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        q, k, v = self.Wqkv(x).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
+        if self.qk_bias is not None:
+            q, k = q + self.qk_bias[0], k + self.qk_bias[1]
+        q, k = _rotate(q, rotary), _rotate(k, rotary)
+        out = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True
+        )
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """A gated MLP with its two inputs fused, the gate first."""
+
+    def __init__(self, config: RavenConfig) -> None:
+        super().__init__()
+        self.fc = nn.Linear(config.n_embd, 2 * config.intermediate_size, bias=False)
+        self.proj = nn.Linear(config.intermediate_size, config.n_embd, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.fc(x).chunk(2, dim=-1)
+        return self.proj(F.silu(gate) * value)
+
+
+class Block(nn.Module):
+    """A sandwich block: a norm before each half, and a norm after each sum."""
+
+    def __init__(self, config: RavenConfig) -> None:
+        super().__init__()
+        self.norm_1 = RMSNorm(config.n_embd, config.norm_eps)
+        self.attn = Attention(config)
+        self.norm_2 = RMSNorm(config.n_embd, config.norm_eps)
+        self.norm_3 = RMSNorm(config.n_embd, config.norm_eps)
+        self.mlp = MLP(config)
+        self.norm_4 = RMSNorm(config.n_embd, config.norm_eps)
+        self.hook_out = HookPoint()
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        return self.hook_out(self.body(x, rotary))
+
+    def body(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """The block without its hook."""
+        x = self.norm_2(self.attn(self.norm_1(x), rotary) + x)
+        return self.norm_4(self.mlp(self.norm_3(x)) + x)
+
+
+class Raven(NativeModel):
+    """A Huginn-shaped model; built empty from a config, filled by `latentlens.models.checkpoint`."""
+
+    family = "raven"
+    random_start = True
+
+    def __init__(self, config: RavenConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.name = "raven"
+        self.iterations = config.mean_recurrence
+        self.d_model, self.vocab_size = config.n_embd, config.vocab_size
+        self.n_layers = config.n_layers_in_recurrent_block
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(config.vocab_size, config.n_embd),
+                "prelude": nn.ModuleList(Block(config) for _ in range(config.n_layers_in_prelude)),
+                "adapter": nn.Linear(2 * config.n_embd, config.n_embd, bias=False),
+                "core_block": nn.ModuleList(Block(config) for _ in range(self.n_layers)),
+                "coda": nn.ModuleList(Block(config) for _ in range(config.n_layers_in_coda)),
+                "ln_f": RMSNorm(config.n_embd, config.norm_eps),
+            }
+        )
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.hook_state = HookPoint()
+        self.tie()
+        self.setup()
+
+    def tie(self) -> None:
+        """Make head and embedding one parameter again, where the config says so."""
+        if self.config.tie_embeddings:
+            self.lm_head.weight = self.transformer["wte"].weight
+
+    def begin(
+        self,
+        tokens: Int[Tensor, "prompt position"] | None = None,
+        *,
+        embeds: Float[Tensor, "prompt position d_model"] | None = None,
+        mask: Tensor | None = None,
+        seed: int = 0,
+        initial_state: Float[Tensor, "prompt position d_model"] | None = None,
+    ) -> Context:
+        if (tokens is None) == (embeds is None):
+            raise CaptureError("expected either tokens or embeds, got both or neither: pass one of them")
+        x = self.embed(checked_tokens(tokens, self)) if embeds is None else embeds.to(self.device, self.dtype)
+        if mask is not None:  # causal attention never looks to the right, where the pads are
+            checked_mask(mask, (x.shape[0], x.shape[1]))
+        rotary = self.rotary(x.shape[1])
+        for block in self.transformer["prelude"]:
+            x = block(x, rotary)
+        state = self.start(x, seed) if initial_state is None else self._given(initial_state, x)
+        return Context(state=state, inputs=x, extra={"rotary": rotary})
+
+    def embed(self, tokens: Int[Tensor, "prompt position"]) -> Float[Tensor, "prompt position d_model"]:
+        """The scaled embedding of tokens, which is what `embeds` stands in for."""
+        return self.transformer["wte"](tokens.to(self.device)) * self.config.embed_scale
+
+    def layers(self, state: Tensor, context: Context) -> list:
+        def first(x: Tensor) -> Tensor:
+            joined = self.transformer["adapter"](torch.cat([x, context.inputs], dim=-1))
+            return self.transformer["core_block"][0](joined, context.extra["rotary"])
+
+        blocks = list(self.transformer["core_block"])[1:]
+        return [first, *(partial(block, rotary=context.extra["rotary"]) for block in blocks)]
+
+    def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
+        x = self.norm(state)
+        rotary = context.extra["rotary"]
+        for block in self.transformer["coda"]:
+            x = block(x, rotary)
+        return self.unembed(self.norm(x))
+
+    def norm(self, state: Tensor) -> Tensor:
+        return self.transformer["ln_f"](state)
+
+    def unembed(self, hidden: Tensor) -> Tensor:
+        return self.lm_head(hidden)
+
+    def start(self, like: Tensor, seed: int) -> Tensor:
+        """`s_0`: a normal cut at 3 std, times the embedding's scale; a function of seed and position alone.
+
+        Drawn in float32 on the CPU through the inverse CDF, so that a longer prompt starts as a shorter one does.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        uniform = torch.rand(like.shape[1], like.shape[2], generator=generator, dtype=torch.float32)
+        tail = 0.5 * math.erfc(3 / math.sqrt(2))
+        normal = torch.special.ndtri((tail + uniform * (1 - 2 * tail)).double()).float()
+        state = normal * (self.config.state_std * self.config.embed_scale)
+        return state.to(like).expand(like.shape).clone()
+
+    def rotary(self, length: int) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of every position's angles, `[position, 1, head_dim / 2]`, in float32."""
+        if length > self.config.block_size:
+            raise CaptureError(
+                f"expected at most {self.config.block_size} tokens (the model's block_size), got {length}: "
+                "shorten the prompt"
+            )
+        head_dim = self.config.n_embd // self.config.n_heads
+        # In the authors' order of operations: their states then agree to the last bit, not only to 1e-4.
+        powers = torch.arange(0, head_dim, 2, device=self.device).float() / head_dim
+        frequencies = 1.0 / (self.config.rope_base**powers)
+        angles = torch.outer(torch.arange(length, device=self.device).float(), frequencies)
+        return angles.cos()[:, None], angles.sin()[:, None]
+
+    def _given(self, state: Tensor, like: Tensor) -> Tensor:
+        if tuple(state.shape) != tuple(like.shape):
+            raise CaptureError(
+                f"expected initial_state of shape {list(like.shape)} [prompt, position, d_model], "
+                f"got {list(state.shape)}"
+            )
+        return state.to(like)
+
+
+def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate neighbouring pairs (0, 1), (2, 3) ... by each position's angles, in float32."""
+    cos, sin = rotary
+    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2).type_as(x)
