@@ -1,0 +1,81 @@
+"""latentlens: watch a recurrent-depth language model think.
+
+Every public name is imported when it is first touched, so that `import latentlens` loads neither torch nor dash.
+
+>>> import latentlens as ll
+>>> model = ll.load("walks")
+>>> traj = ll.capture(model, "Ann : Bob Cal . Bob : Ann . Cal : Ann . 1 steps from Ann", iterations=8)
+>>> out = ll.decode(traj)
+>>> sorted(ll.token_text(out, out.top_token[0, -1, -1, :2].values))
+['Bob', 'Cal']
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from latentlens import errors, figures, models
+    from latentlens.embeddings import Embedding, embed
+    from latentlens.errors import LatentLensError
+    from latentlens.lenses import CodaLens, Lens, LogitLens
+    from latentlens.models.base import STOP, At, LatentModel
+    from latentlens.models.loading import load
+    from latentlens.readouts import decode, logits, token_text
+    from latentlens.recording import capture
+    from latentlens.trajectory import Trajectory
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "At": "latentlens.models.base",
+    "CodaLens": "latentlens.lenses",
+    "Embedding": "latentlens.embeddings",
+    "LatentLensError": "latentlens.errors",
+    "LatentModel": "latentlens.models.base",
+    "Lens": "latentlens.lenses",
+    "LogitLens": "latentlens.lenses",
+    "STOP": "latentlens.models.base",
+    "Trajectory": "latentlens.trajectory",
+    "capture": "latentlens.recording",
+    "decode": "latentlens.readouts",
+    "embed": "latentlens.embeddings",
+    "load": "latentlens.models.loading",
+    "logits": "latentlens.readouts",
+    "token_text": "latentlens.readouts",
+}
+_MODULES = ("errors", "figures", "models")
+
+__all__ = [
+    "STOP",
+    "At",
+    "CodaLens",
+    "Embedding",
+    "LatentLensError",
+    "LatentModel",
+    "Lens",
+    "LogitLens",
+    "Trajectory",
+    "capture",
+    "decode",
+    "embed",
+    "errors",
+    "figures",
+    "load",
+    "logits",
+    "models",
+    "token_text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"latentlens.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'latentlens' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

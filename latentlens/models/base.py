@@ -128,6 +128,11 @@ class LatentModel(ABC):
     def device(self) -> torch.device:
         """Where the weights are."""
 
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short text that changes with the weights, and not with device or batch."""
+
 
 def checked_iterations(iterations: int | None, model: LatentModel) -> int:
     """The number of iterations asked for, or the model's own; refuses what is not a positive whole number."""

@@ -5,6 +5,7 @@ In: a family's `begin`, `step` and `finish`. Out: `run`, and `forward` for Trans
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 
 import torch
@@ -24,6 +25,7 @@ class NativeModel(HookedRootModule, LatentModel):
     `hook.ctx["iteration"]`.
     """
 
+    name: str
     hook_state: HookPoint
 
     @abstractmethod
@@ -86,6 +88,16 @@ class NativeModel(HookedRootModule, LatentModel):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every parameter's name, shape and up to 256 evenly spaced values in float32."""
+        digest = hashlib.sha256()
+        for name, parameter in self.named_parameters():
+            flat = parameter.detach().flatten()
+            some = flat[:: max(len(flat) // 256, 1)][:256].float().cpu()
+            digest.update(f"{name} {list(parameter.shape)}".encode() + some.numpy().tobytes())
+        return digest.hexdigest()
 
 
 def _replaced(state: Tensor, reply: object, at: At) -> Tensor:

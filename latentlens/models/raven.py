@@ -135,9 +135,7 @@ class Attention(nn.Module):
         if self.qk_bias is not None:
             q, k = q + self.qk_bias[0], k + self.qk_bias[1]
         q, k = _rotate(q, rotary), _rotate(k, rotary)
-        out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True
-        )
+        out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True)
         return self.proj(out.transpose(1, 2).flatten(2))
 
 
@@ -176,6 +174,19 @@ class Block(nn.Module):
         return self.norm_4(self.mlp(self.norm_3(x)) + x)
 
 
+class Trunk(nn.Module):
+    """Everything but the head, under the names of Huginn's checkpoints."""
+
+    def __init__(self, config: RavenConfig) -> None:
+        super().__init__()
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.prelude = nn.ModuleList(Block(config) for _ in range(config.n_layers_in_prelude))
+        self.adapter = nn.Linear(2 * config.n_embd, config.n_embd, bias=False)
+        self.core_block = nn.ModuleList(Block(config) for _ in range(config.n_layers_in_recurrent_block))
+        self.coda = nn.ModuleList(Block(config) for _ in range(config.n_layers_in_coda))
+        self.ln_f = RMSNorm(config.n_embd, config.norm_eps)
+
+
 class Raven(NativeModel):
     """A Huginn-shaped model; built empty from a config, filled by `latentlens.models.checkpoint`."""
 
@@ -189,16 +200,7 @@ class Raven(NativeModel):
         self.iterations = config.mean_recurrence
         self.d_model, self.vocab_size = config.n_embd, config.vocab_size
         self.n_layers = config.n_layers_in_recurrent_block
-        self.transformer = nn.ModuleDict(
-            {
-                "wte": nn.Embedding(config.vocab_size, config.n_embd),
-                "prelude": nn.ModuleList(Block(config) for _ in range(config.n_layers_in_prelude)),
-                "adapter": nn.Linear(2 * config.n_embd, config.n_embd, bias=False),
-                "core_block": nn.ModuleList(Block(config) for _ in range(self.n_layers)),
-                "coda": nn.ModuleList(Block(config) for _ in range(config.n_layers_in_coda)),
-                "ln_f": RMSNorm(config.n_embd, config.norm_eps),
-            }
-        )
+        self.transformer = Trunk(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self.hook_state = HookPoint()
         self.tie()
@@ -207,7 +209,7 @@ class Raven(NativeModel):
     def tie(self) -> None:
         """Make head and embedding one parameter again, where the config says so."""
         if self.config.tie_embeddings:
-            self.lm_head.weight = self.transformer["wte"].weight
+            self.lm_head.weight = self.transformer.wte.weight
 
     def begin(
         self,
@@ -224,32 +226,32 @@ class Raven(NativeModel):
         if mask is not None:  # causal attention never looks to the right, where the pads are
             checked_mask(mask, (x.shape[0], x.shape[1]))
         rotary = self.rotary(x.shape[1])
-        for block in self.transformer["prelude"]:
+        for block in self.transformer.prelude:
             x = block(x, rotary)
         state = self.start(x, seed) if initial_state is None else self._given(initial_state, x)
         return Context(state=state, inputs=x, extra={"rotary": rotary})
 
     def embed(self, tokens: Int[Tensor, "prompt position"]) -> Float[Tensor, "prompt position d_model"]:
         """The scaled embedding of tokens, which is what `embeds` stands in for."""
-        return self.transformer["wte"](tokens.to(self.device)) * self.config.embed_scale
+        return self.transformer.wte(tokens.to(self.device)) * self.config.embed_scale
 
     def layers(self, state: Tensor, context: Context) -> list:
         def first(x: Tensor) -> Tensor:
-            joined = self.transformer["adapter"](torch.cat([x, context.inputs], dim=-1))
-            return self.transformer["core_block"][0](joined, context.extra["rotary"])
+            joined = self.transformer.adapter(torch.cat([x, context.inputs], dim=-1))
+            return self.transformer.core_block[0](joined, context.extra["rotary"])
 
-        blocks = list(self.transformer["core_block"])[1:]
+        blocks = list(self.transformer.core_block)[1:]
         return [first, *(partial(block, rotary=context.extra["rotary"]) for block in blocks)]
 
     def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
         x = self.norm(state)
         rotary = context.extra["rotary"]
-        for block in self.transformer["coda"]:
+        for block in self.transformer.coda:
             x = block(x, rotary)
         return self.unembed(self.norm(x))
 
     def norm(self, state: Tensor) -> Tensor:
-        return self.transformer["ln_f"](state)
+        return self.transformer.ln_f(state)
 
     def unembed(self, hidden: Tensor) -> Tensor:
         return self.lm_head(hidden)
@@ -294,3 +296,20 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     cos, sin = rotary
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     return torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2).type_as(x)
+
+
+def build(config: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Raven, dict[str, Tensor]]:
+    """An empty model for a config, and its tensors under the model's own names."""
+    with torch.device("meta"):
+        model = Raven(RavenConfig.from_dict(config))
+    # A table of angles that checkpoints carry; it is computed here.
+    tensors = {name: tensor for name, tensor in tensors.items() if name != "freqs_cis"}
+    if model.config.tie_embeddings and "transformer.wte.weight" in tensors:
+        embedding = tensors["transformer.wte.weight"]
+        head = tensors.setdefault("lm_head.weight", embedding)
+        if head is not embedding and not torch.equal(head, embedding):
+            raise ModelError(
+                "expected lm_head.weight to equal transformer.wte.weight (tie_embeddings is true in the config), "
+                "got another: set tie_embeddings to false"
+            )
+    return model, tensors

@@ -1,0 +1,58 @@
+"""Names that can be typed (lenses, figures, file endings, paper styles), and the line that refuses another.
+
+Light on purpose: it is imported before torch, so that a mistyped word is answered at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from latentlens.errors import FigureError, LatentLensError, LensError
+
+LENSES = ("coda", "logit")
+FIGURES = ("stream", "map", "grid")
+SUFFIXES = (".pdf", ".svg", ".png", ".html")
+STYLES = ("default", "neurips", "icml", "icml-wide", "iclr", "acl", "acl-wide")
+
+
+def check_name(what: str, came: object, known: Iterable[str], error: type[LatentLensError]) -> str:
+    """The name itself if it is known; otherwise one line that lists what is, and the nearest.
+
+    >>> check_name("a lens", "codda", ["coda", "logit"], LensError)
+    Traceback (most recent call last):
+    latentlens.errors.LensError: expected a lens (coda, logit), got 'codda': did you mean coda?
+    """
+    names = list(known)
+    if isinstance(came, str) and came in names:
+        return came
+    close = difflib.get_close_matches(str(came), names, n=1, cutoff=0.5)
+    hint = f": did you mean {close[0]}?" if close else ""
+    raise error(f"expected {what} ({', '.join(names)}), got {came!r}{hint}")
+
+
+def check_lens(name: object) -> str:
+    """A lens by name."""
+    return check_name("a lens", name, LENSES, LensError)
+
+
+def check_figure(kind: object) -> str:
+    """A figure by name."""
+    return check_name("a figure", kind, FIGURES, FigureError)
+
+
+def check_style(style: object) -> str:
+    """A paper style by name."""
+    return check_name("a style", style, STYLES, FigureError)
+
+
+def check_suffix(path: str | Path) -> Path:
+    """A path whose ending says how to draw, in a folder that exists."""
+    out = Path(path)
+    check_name(f"a file ending for {out.name!r}", out.suffix.lower(), SUFFIXES, FigureError)
+    if not out.parent.is_dir():
+        raise FigureError(f"expected a folder at {out.parent}, got none: make it first")
+    if out.is_dir():
+        raise FigureError(f"expected a file name, got the folder {out}: add a name")
+    return out

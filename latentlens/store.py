@@ -1,0 +1,152 @@
+"""States on disk: one zarr folder a trajectory, every dtype bit for bit.
+
+In: a `Trajectory` and a path. Out: the same trajectory, read back. Writes beside the target and renames, so that
+nothing is half written; reads only plain numeric arrays, so that nothing can run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+from zarr.codecs import BloscCodec
+
+from latentlens.errors import StoreError
+
+if TYPE_CHECKING:
+    from latentlens.trajectory import Trajectory
+
+FORMAT = 1
+# zarr has no bfloat16: its bits are kept as unsigned integers, and the array's attribute says what they are.
+AS_BITS = {torch.bfloat16: torch.uint16}
+SAFE_CODECS = {"bytes", "blosc", "zstd", "gzip", "crc32c", "sharding_indexed", "transpose"}
+SAFE_TYPES = {"bool", "uint8", "uint16", "int32", "int64", "float16", "float32", "float64"}
+
+
+def write(traj: Trajectory, path: Path, *, overwrite: bool = False) -> Path:
+    """Write a trajectory; the folder appears under its name only when it is whole."""
+    check_target(path, overwrite=overwrite)
+    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        draft.chmod(0o755)
+        root = zarr.open_group(draft, mode="w")
+        root.attrs["latentlens"] = {
+            "format": FORMAT,
+            "seed": traj.seed,
+            "prompts": traj.prompts,
+            "origin": traj.origin,
+            "aux": sorted(traj.aux),
+        }
+        for name, tensor in _tensors(traj).items():
+            _write_tensor(root, name, tensor)
+        if path.exists():
+            shutil.rmtree(path)
+        draft.rename(path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return path
+
+
+def check_target(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a path that cannot be written to, before anything is computed for it."""
+    if not path.parent.is_dir():
+        raise StoreError(f"expected a folder at {path.parent}, got none: make it first")
+    if path.exists() and not overwrite:
+        raise StoreError(f"expected a new path, got {path}, which exists: pass overwrite=True or another name")
+    if path.exists() and not (path / "zarr.json").is_file():
+        raise StoreError(f"expected a trajectory to overwrite, got {path}, which is something else: use another name")
+
+
+def read(path: Path) -> Trajectory:
+    """Read a trajectory; refuses a folder that is none, and any array that is not plain numbers."""
+    from latentlens.trajectory import Trajectory
+
+    meta = _checked_meta(path)
+    try:
+        root = zarr.open_group(path, mode="r")
+        tensors = {name: _read_tensor(root[name]) for name in root.array_keys() if not name.startswith("aux.")}
+        aux = {name: _read_tensor(root[f"aux.{name}"]) for name in meta["aux"]}
+        return Trajectory(
+            **tensors, aux=aux, seed=meta["seed"], prompts=meta["prompts"], origin=meta["origin"], model=None
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise StoreError(f"expected a whole trajectory in {path}, got one that cannot be read: {error}") from None
+
+
+def _tensors(traj: Trajectory) -> dict[str, Tensor]:
+    named = {"states": traj.states, "tokens": traj.tokens, "mask": traj.mask}
+    if traj.layer_states is not None:
+        named["layer_states"] = traj.layer_states
+    return named | {f"aux.{name}": tensor for name, tensor in traj.aux.items()}
+
+
+def _write_tensor(root: Any, name: str, tensor: Tensor) -> None:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    values = tensor.contiguous().view(AS_BITS.get(tensor.dtype, tensor.dtype)).numpy()
+    chunks, shards = _layout(values.shape)
+    array = root.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=chunks,
+        shards=shards,
+        compressors=BloscCodec(cname="zstd", shuffle="shuffle"),
+    )
+    array.attrs["torch_dtype"] = kind
+    array[...] = values
+
+
+def _layout(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """One prompt and a quarter of its iterations a chunk, up to 16 prompts a shard."""
+    if len(shape) < 4:
+        return tuple(max(n, 1) for n in shape), None
+    quarter = max(math.ceil(shape[1] / 4), 1)
+    chunks = (1, quarter, *shape[2:])
+    return chunks, (min(16, shape[0]), 4 * quarter, *shape[2:])
+
+
+def _read_tensor(array: Any) -> Tensor:
+    values = torch.from_numpy(np.asarray(array[...]))
+    return values.view(getattr(torch, str(array.attrs["torch_dtype"])))
+
+
+def _checked_meta(path: Path) -> dict[str, Any]:
+    """The folder's own description, after a look at every array's metadata, before zarr touches any of it."""
+    if not (path / "zarr.json").is_file():
+        raise StoreError(f"expected a trajectory folder at {path}, got none: check the path")
+    try:
+        meta = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]["latentlens"]
+        for file in path.glob("*/zarr.json"):
+            _check_array(json.loads(file.read_text(encoding="utf-8")), file)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"expected a latentlens trajectory at {path}, got something else ({error!r})") from None
+    if any(path.rglob(".zarray")) or meta.get("format") != FORMAT:
+        raise StoreError(f"expected a trajectory of format {FORMAT} at {path}, got another: make it again")
+    return meta
+
+
+def _check_array(meta: dict[str, Any], file: Path) -> None:
+    kind = meta.get("data_type")
+    if kind not in SAFE_TYPES:
+        raise StoreError(f"expected plain numbers in {file.parent}, got {kind!r}: not read")
+    for codec in _codecs(meta.get("codecs", [])):
+        if codec not in SAFE_CODECS:
+            raise StoreError(f"expected plain compression in {file.parent}, got the codec {codec!r}: not read")
+
+
+def _codecs(codecs: list[dict[str, Any]]) -> list[str]:
+    names = []
+    for codec in codecs:
+        names.append(codec["name"])
+        inner = codec.get("configuration", {})
+        names += _codecs(inner.get("codecs", [])) + _codecs(inner.get("index_codecs", []))
+    return names
