@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentlens.errors import ReadoutError
 from latentlens.models.base import LatentModel
-from latentlens.statistics import LogitsAt
+from latentlens.statistics import LogitsAt, Statistics
 
 Track = str | int | Sequence[str | int] | Mapping[str, Sequence[str | int]] | None
 Groups = dict[str, list[int] | None]
@@ -30,12 +30,19 @@ class Followed:
     prob: Float[Tensor, "prompt iteration position candidate"]
     rank: Int[Tensor, "prompt iteration position candidate"]
 
-    def by_peak(self, limit: int, first: int) -> Followed:
-        """The `limit` candidates with the highest peak probability, from iteration `first` on, highest first."""
+    def by_peak(self, limit: int, first: int, also: Sequence[int] = ()) -> Followed:
+        """The `limit` candidates with the highest peak probability from iteration `first` on, highest first.
+
+        Those `also` named are kept whatever their peak.
+        """
         peak = self.prob[:, first:].amax(1).masked_fill(self.token == -1, -1)
-        order = peak.argsort(dim=-1, descending=True, stable=True)[..., :limit]
+        named = torch.isin(self.token, torch.tensor(also, dtype=self.token.dtype))
+        place = peak.masked_fill(named, -1).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+        peak = peak.masked_fill(~named & (place >= limit), -1)
+        order = peak.argsort(dim=-1, descending=True, stable=True)
         wide = order[:, None].expand(-1, self.prob.shape[1], -1, -1)
-        found = Followed(self.token.gather(-1, order), self.prob.gather(-1, wide), self.rank.gather(-1, wide))
+        token = self.token.masked_fill(peak < 0, -1).gather(-1, order)
+        found = Followed(token, self.prob.gather(-1, wide), self.rank.gather(-1, wide))
         used = max(int((found.token != -1).sum(-1).max()), 1)
         return Followed(found.token[..., :used], found.prob[..., :used], found.rank[..., :used])
 
@@ -70,16 +77,56 @@ def parse_track(track: Track, model: LatentModel) -> Groups | None:
     return groups
 
 
-def leaders(top: Int[Tensor, "prompt iteration position"], first: int) -> list[Tensor]:
-    """Every token that leads at some iteration from `first` on: one tensor `[prompt, position, candidate]`."""
+@dataclass(frozen=True)
+class Plan:
+    """What is followed: given groups, or (None) the leaders and some tokens `also`."""
+
+    groups: Groups | None
+    also: tuple[int, ...]
+    limit: int
+    first: int
+
+    @classmethod
+    def make(cls, track: Track, also: Track, limit: int, model: LatentModel) -> Plan:
+        """Read `track` and `also`; `also` goes with the leaders only, and names single tokens."""
+        if track is not None and also is not None:
+            raise ReadoutError("expected also= only where track is None, got both: put everything into track")
+        extra = parse_track(also, model) or {}
+        if any(ids is None or len(ids) != 1 for ids in extra.values()):
+            raise ReadoutError(f"expected single tokens in also=, got {also!r}: use track= for groups and 'next'")
+        ids = tuple(ids[0] for ids in extra.values() if ids)
+        return cls(parse_track(track, model), ids, limit, 1 if model.random_start else 0)
+
+    @property
+    def labels(self) -> list[str] | None:
+        """One label a candidate, or None where each position has its own."""
+        return None if self.groups is None else list(self.groups)
+
+    def members(self, stats: Statistics, tokens: Tensor, mask: Tensor) -> list[Tensor]:
+        """Token ids of every candidate at each (prompt, position): the k-th tensor has the k-th of each group."""
+        if self.groups is not None:
+            return tracked_ids(self.groups, tokens, mask)
+        return [leaders(stats.top_token[..., 0], self.first, self.also)]
+
+    def kept(self, followed: Followed) -> Followed:
+        """The leaders with the highest peaks; all of them where they were named."""
+        if self.groups is not None:
+            return followed
+        return followed.by_peak(self.limit, self.first, self.also)
+
+
+def leaders(
+    top: Int[Tensor, "prompt iteration position"], first: int, also: Sequence[int] = ()
+) -> Int[Tensor, "prompt position candidate"]:
+    """Every token that leads at some iteration from `first` on, and those `also` named; -1 behind them."""
     lead = top[:, first:].transpose(1, 2)
+    lead = torch.cat([lead, torch.tensor(also, dtype=lead.dtype).expand(*lead.shape[:2], -1)], -1)
     ordered, _ = lead.sort(-1)
     fresh = torch.ones_like(ordered, dtype=torch.bool)
     fresh[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
     width = int(fresh.sum(-1).max())
-    # Distinct ids to the left, -1 behind them.
     order = (~fresh).to(torch.uint8).argsort(dim=-1, stable=True)[..., :width]
-    return [ordered.masked_fill(~fresh, -1).gather(-1, order)]
+    return ordered.masked_fill(~fresh, -1).gather(-1, order)
 
 
 def tracked_ids(groups: Groups, tokens: Tensor, mask: Tensor) -> list[Tensor]:

@@ -15,12 +15,13 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from latentlens.candidates import Track, gather, leaders, parse_track, tracked_ids
+from latentlens.candidates import Plan, Track, gather
 from latentlens.errors import ReadoutError
 from latentlens.lenses import Lens, find_lens
 from latentlens.progress import Progress, progress_bar
 from latentlens.statistics import LogitStream, Statistics
 from latentlens.trajectory import Trajectory
+from latentlens.truths import Truth, known_truths, truth_bits, truth_of
 
 SETTLED = 4
 """A commitment is `settled` where it held for this many iterations at the end."""
@@ -32,6 +33,7 @@ def decode(
     *,
     top_k: int = 10,
     track: Track = None,
+    also: Track = None,
     max_candidates: int = 10,
     budget: int = 512 * 2**20,
     progress: Progress = True,
@@ -47,7 +49,8 @@ def decode(
         track: candidates to follow: texts, token ids, `{"Paris": [" Paris", "Paris"]}` (one answer, several
             tokens), or "next" (the token that really follows). None follows every token that is top-1 at some
             iteration of that (prompt, position), by peak probability; `s_0` does not count where it is random.
-        max_candidates: how many candidates to keep where `track` is None.
+        also: tokens to follow beside those leaders (texts or ids); only where `track` is None.
+        max_candidates: how many of the leaders to keep where `track` is None.
         budget: bytes of logits held at once.
         progress: a bar after one second; False for none, or a function `f(share, what)`.
 
@@ -57,7 +60,8 @@ def decode(
         `rank` (number of strictly greater logits); `entropy`, `kl_to_final` = KL(p_r || p_R), `missing_bits` =
         KL(p_R || p_r), `kl_step` = KL(p_{r-1} || p_r) in bits; `commitment`, the first iteration from which
         top-1 never changes, and `settled`, whether it held for the last 4 iterations; `text`, the text of every
-        token id that occurs.
+        token id that occurs. Where the model's task knows the exact answer (`walks` does), `truth`, the
+        probability of each candidate, and `truth_bits` = KL(truth || p_r), at the prompt's last position.
 
     Raises:
         ReadoutError: options that do not fit. TokenError: a tracked text that is not one token.
@@ -70,26 +74,19 @@ def decode(
     """
     model, chosen = traj.needs_model(), find_lens(lens)
     _check_counts(top_k=top_k, max_candidates=max_candidates, budget=budget)
-    groups = parse_track(track, model)
+    plan = Plan.make(track, also, max_candidates, model)
+    truths = known_truths(traj)
     stream = LogitStream(traj, chosen, budget)
     parts = []
-    with (
-        torch.no_grad(),
-        progress_bar(progress, 2 * len(stream) * (traj.iterations + 1), "decode", "state") as tick,
-    ):
+    with torch.no_grad(), progress_bar(progress, 2 * len(stream) * (traj.iterations + 1), "decode", "state") as tick:
         for rows in stream.chunks:
             logits_at = stream.open(rows)
             stats = Statistics.collect(logits_at, traj.iterations, min(top_k, model.vocab_size), len(rows), tick)
-            if groups is None:
-                first = 1 if model.random_start else 0
-                members = leaders(stats.top_token[..., 0], first)
-            else:
-                members = tracked_ids(groups, traj.tokens[rows], traj.mask[rows])
-            followed = gather(logits_at, stats.normaliser, members, len(rows), tick)
-            if groups is None:
-                followed = followed.by_peak(max_candidates, first)
-            parts.append((stats, followed))
-    return _dataset(traj, chosen, parts, None if groups is None else list(groups))
+            members = plan.members(stats, traj.tokens[rows], traj.mask[rows])
+            followed = plan.kept(gather(logits_at, stats.normaliser, members, len(rows), tick))
+            missing = truth_bits(logits_at, stats.normaliser, [truths[i] for i in rows.tolist()], traj.mask[rows])
+            parts.append((stats, followed, missing))
+    return _dataset(traj, chosen, parts, plan.labels, truths)
 
 
 def logits(
@@ -183,15 +180,17 @@ def _commitment(leader: Tensor, first: int) -> tuple[Tensor, Tensor]:
     return commitment, last - commitment + 1 >= SETTLED
 
 
-def _dataset(traj: Trajectory, lens: Lens, parts: list, labels: list[str] | None) -> xr.Dataset:
+def _dataset(
+    traj: Trajectory, lens: Lens, parts: list, labels: list[str] | None, truths: list[Truth | None]
+) -> xr.Dataset:
     """Put the chunks together, blank the pads, name everything."""
     model = traj.needs_model()
     mask = traj.mask
-    stats = Statistics.joined([s for s, _ in parts])
-    width = max(f.token.shape[-1] for _, f in parts)
-    token = torch.cat([f.padded("token", width) for _, f in parts]).masked_fill(~mask[..., None], -1)
-    prob = torch.cat([f.padded("prob", width) for _, f in parts])
-    rank = torch.cat([f.padded("rank", width) for _, f in parts])
+    stats = Statistics.joined([part[0] for part in parts])
+    width = max(f.token.shape[-1] for _, f, _ in parts)
+    token = torch.cat([f.padded("token", width) for _, f, _ in parts]).masked_fill(~mask[..., None], -1)
+    prob = torch.cat([f.padded("prob", width) for _, f, _ in parts])
+    rank = torch.cat([f.padded("rank", width) for _, f, _ in parts])
     blank = ~mask[:, None, :]
     none = blank[..., None] | (token == -1)[:, None]
     commitment, settled = _commitment(stats.top_token[..., 0], int(model.random_start))
@@ -208,6 +207,9 @@ def _dataset(traj: Trajectory, lens: Lens, parts: list, labels: list[str] | None
     }
     for name in ("entropy", "kl_to_final", "missing_bits", "kl_step"):
         data[name] = (cells, getattr(stats, name).masked_fill(blank, torch.nan))
+    if any(truth is not None for truth in truths):
+        data["truth"] = (("prompt", "position", "candidate"), truth_of(token, truths, mask))
+        data["truth_bits"] = (cells, torch.cat([part[2] for part in parts]))
     out = xr.Dataset(
         {name: (dims, value.numpy()) for name, (dims, value) in data.items()},
         coords={"iteration": np.arange(traj.iterations + 1)},
@@ -235,8 +237,11 @@ def _with_units(out: xr.Dataset) -> xr.Dataset:
         "commitment": ("first iteration from which the top candidate never changes", "iteration"),
         "settled": (f"whether the commitment held for the last {SETTLED} iterations", "bool"),
         "token": ("token of the prompt", "token id"),
+        "truth": ("exact probability of the candidates", "1"),
+        "truth_bits": ("KL(truth || p_r)", "bits"),
     }
-    for name, (long_name, units) in names.items():
+    for name in names.keys() & set(out.data_vars):
+        long_name, units = names[name]
         out[name].attrs.update(long_name=long_name, units=units)
     return out
 

@@ -5,7 +5,9 @@ Knows no torch: a family's module is imported when a model of it is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from latentlens.models import walks
 
@@ -31,6 +33,16 @@ FAMILIES = (
     ),
 )
 
-SHIPPED = {"walks": walks.FOLDER}
 
-__all__ = ["FAMILIES", "SHIPPED", "Family", "walks"]
+@dataclass(frozen=True)
+class Shipped:
+    """A model that comes with latentlens: its folder, what it is, and the exact answer to a prompt."""
+
+    folder: Path
+    title: str
+    truth: Callable[[str], dict[str, float]]
+
+
+SHIPPED = {"walks": Shipped(walks.FOLDER, "random walks on small graphs, in words, in Huginn's format", walks.truth)}
+
+__all__ = ["FAMILIES", "SHIPPED", "Family", "Shipped", "walks"]

@@ -59,7 +59,7 @@ class LatentModel(ABC):
     Attributes are set by each family: `family` and `name` (what to call it), `iterations` (how many the model
     itself would make), `d_model`, `n_layers` (blocks within one iteration), `vocab_size` (length of the logits),
     `random_start` (whether `s_0` is drawn), `normed_state` (whether the state already went through the norm), and
-    `tokenizer` (None: token ids only).
+    `tokenizer` (None: token ids only), and `truth` (the exact answer to a prompt, where the model's task knows it).
     """
 
     family: str
@@ -71,6 +71,7 @@ class LatentModel(ABC):
     random_start: bool = False
     normed_state: bool = False
     tokenizer: Tokenizer | None = None
+    truth: Callable[[str], dict[str, float]] | None = None
 
     @abstractmethod
     def begin(

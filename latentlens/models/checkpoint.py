@@ -26,7 +26,7 @@ def locate(name: str) -> Path:
     if not isinstance(name, str) or not name.strip():
         raise ModelError(f"expected a model's name, folder or hub id, got {name!r}: {_known(name)}")
     if name in SHIPPED:
-        return SHIPPED[name]
+        return SHIPPED[name].folder
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         return _refuse_gguf(path)

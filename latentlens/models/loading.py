@@ -49,6 +49,7 @@ def load(name: str, *, dtype: str | torch.dtype | None = None, device: str | tor
     model.eval().requires_grad_(False)
     model.name = folder.resolve().name if Path(name).expanduser().is_dir() and name not in SHIPPED else name
     model.tokenizer = Tokenizer.from_folder(folder)
+    model.truth = SHIPPED[name].truth if name in SHIPPED else None
     return model
 
 
