@@ -49,7 +49,8 @@ def decode(
         track: candidates to follow: texts, token ids, `{"Paris": [" Paris", "Paris"]}` (one answer, several
             tokens), or "next" (the token that really follows). None follows every token that is top-1 at some
             iteration of that (prompt, position), by peak probability; `s_0` does not count where it is random.
-        also: tokens to follow beside those leaders (texts or ids); only where `track` is None.
+        also: tokens to follow beside those leaders (texts or ids), or "truth" for the names in the exact answers
+            (none where the task knows none); only where `track` is None.
         max_candidates: how many of the leaders to keep where `track` is None.
         budget: bytes of logits held at once.
         progress: a bar after one second; False for none, or a function `f(share, what)`.
@@ -74,8 +75,9 @@ def decode(
     """
     model, chosen = traj.needs_model(), find_lens(lens)
     _check_counts(top_k=top_k, max_candidates=max_candidates, budget=budget)
-    plan = Plan.make(track, also, max_candidates, model)
     truths = known_truths(traj)
+    named = sorted({token for truth in truths for token in truth or {}}) if also == "truth" else also
+    plan = Plan.make(track, named or None, max_candidates, model)
     stream = LogitStream(traj, chosen, budget)
     parts = []
     with torch.no_grad(), progress_bar(progress, 2 * len(stream) * (traj.iterations + 1), "decode", "state") as tick:

@@ -1,7 +1,7 @@
-"""States on disk: one zarr folder a trajectory, every dtype bit for bit.
+"""Tensors on disk: one zarr folder a trajectory, every dtype bit for bit.
 
-In: a `Trajectory` and a path. Out: the same trajectory, read back. Writes beside the target and renames, so that
-nothing is half written; reads only plain numeric arrays, so that nothing can run.
+In: named tensors, what to remember about them, and a path. Out: the same, read back. Writes beside the target and
+renames, so that nothing is half written; reads only plain numeric arrays, so that nothing can run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from zarr.codecs import BloscCodec
 
 from latentlens.errors import StoreError
 
-if TYPE_CHECKING:
-    from latentlens.trajectory import Trajectory
-
 FORMAT = 1
 # zarr has no bfloat16: its bits are kept as unsigned integers, and the array's attribute says what they are.
 AS_BITS = {torch.bfloat16: torch.uint16}
@@ -31,21 +28,15 @@ SAFE_CODECS = {"bytes", "blosc", "zstd", "gzip", "crc32c", "sharding_indexed", "
 SAFE_TYPES = {"bool", "uint8", "uint16", "int32", "int64", "float16", "float32", "float64"}
 
 
-def write(traj: Trajectory, path: Path, *, overwrite: bool = False) -> Path:
-    """Write a trajectory; the folder appears under its name only when it is whole."""
+def write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any], *, overwrite: bool = False) -> Path:
+    """Write tensors and what is known `about` them; the folder appears under its name only when it is whole."""
     check_target(path, overwrite=overwrite)
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         draft.chmod(0o755)
         root = zarr.open_group(draft, mode="w")
-        root.attrs["latentlens"] = {
-            "format": FORMAT,
-            "seed": traj.seed,
-            "prompts": traj.prompts,
-            "origin": traj.origin,
-            "aux": sorted(traj.aux),
-        }
-        for name, tensor in _tensors(traj).items():
+        root.attrs["latentlens"] = {"format": FORMAT, **about}
+        for name, tensor in tensors.items():
             _write_tensor(root, name, tensor)
         if path.exists():
             shutil.rmtree(path)
@@ -66,27 +57,14 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
         raise StoreError(f"expected a trajectory to overwrite, got {path}, which is something else: use another name")
 
 
-def read(path: Path) -> Trajectory:
-    """Read a trajectory; refuses a folder that is none, and any array that is not plain numbers."""
-    from latentlens.trajectory import Trajectory
-
-    meta = _checked_meta(path)
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a folder and what is known about them; refuses any array that is not plain numbers."""
+    about = _checked_about(path)
     try:
         root = zarr.open_group(path, mode="r")
-        tensors = {name: _read_tensor(root[name]) for name in root.array_keys() if not name.startswith("aux.")}
-        aux = {name: _read_tensor(root[f"aux.{name}"]) for name in meta["aux"]}
-        return Trajectory(
-            **tensors, aux=aux, seed=meta["seed"], prompts=meta["prompts"], origin=meta["origin"], model=None
-        )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        return {name: _read_tensor(root[name]) for name in root.array_keys()}, about
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise StoreError(f"expected a whole trajectory in {path}, got one that cannot be read: {error}") from None
-
-
-def _tensors(traj: Trajectory) -> dict[str, Tensor]:
-    named = {"states": traj.states, "tokens": traj.tokens, "mask": traj.mask}
-    if traj.layer_states is not None:
-        named["layer_states"] = traj.layer_states
-    return named | {f"aux.{name}": tensor for name, tensor in traj.aux.items()}
 
 
 def _write_tensor(root: Any, name: str, tensor: Tensor) -> None:
@@ -119,19 +97,19 @@ def _read_tensor(array: Any) -> Tensor:
     return values.view(getattr(torch, str(array.attrs["torch_dtype"])))
 
 
-def _checked_meta(path: Path) -> dict[str, Any]:
+def _checked_about(path: Path) -> dict[str, Any]:
     """The folder's own description, after a look at every array's metadata, before zarr touches any of it."""
     if not (path / "zarr.json").is_file():
         raise StoreError(f"expected a trajectory folder at {path}, got none: check the path")
     try:
-        meta = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]["latentlens"]
+        about = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]["latentlens"]
         for file in path.glob("*/zarr.json"):
             _check_array(json.loads(file.read_text(encoding="utf-8")), file)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"expected a latentlens trajectory at {path}, got something else ({error!r})") from None
-    if any(path.rglob(".zarray")) or meta.get("format") != FORMAT:
+    if any(path.rglob(".zarray")) or about.get("format") != FORMAT:
         raise StoreError(f"expected a trajectory of format {FORMAT} at {path}, got another: make it again")
-    return meta
+    return about
 
 
 def _check_array(meta: dict[str, Any], file: Path) -> None:

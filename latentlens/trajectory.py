@@ -14,6 +14,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from latentlens import store
 from latentlens.errors import CaptureError, StoreError
 from latentlens.models.base import LatentModel
 
@@ -101,16 +102,31 @@ class Trajectory:
         >>> bool((ll.Trajectory.load(path).states == traj.states).all())
         True
         """
-        from latentlens import store
-
-        return store.write(self, Path(path), overwrite=overwrite)
+        tensors = {"states": self.states, "tokens": self.tokens, "mask": self.mask}
+        if self.layer_states is not None:
+            tensors["layer_states"] = self.layer_states
+        tensors |= {f"aux.{name}": tensor for name, tensor in self.aux.items()}
+        about = {"seed": self.seed, "prompts": self.prompts, "origin": self.origin}
+        return store.write(Path(path), tensors, about, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path, *, model: LatentModel | None = None) -> Trajectory:
         """Read a trajectory from a zarr folder; with `model`, refuses a model that did not make it."""
-        from latentlens import store
-
-        traj = store.read(Path(path))
+        tensors, about = store.read(Path(path))
+        aux = {name.removeprefix("aux."): tensors.pop(name) for name in list(tensors) if name.startswith("aux.")}
+        try:
+            traj = cls(
+                states=tensors["states"],
+                tokens=tensors["tokens"],
+                mask=tensors["mask"],
+                layer_states=tensors.get("layer_states"),
+                aux=aux,
+                seed=about["seed"],
+                prompts=about["prompts"],
+                origin=about["origin"],
+            )
+        except KeyError as error:
+            raise StoreError(f"expected a whole trajectory in {path}, got one without {error}") from None
         if model is not None and identify(model) != traj.origin:
             raise StoreError(
                 f"expected the model that made {path} ({_described(traj.origin)}), got {_described(identify(model))}"

@@ -1,0 +1,52 @@
+"""Fixtures that many tests share: the authors' reference, and a model folder that may be broken at will."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import toys
+
+import latentlens as ll
+
+DATA = Path(__file__).parent / "data"
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def reference() -> dict[str, Tensor]:
+    """What the authors' own code computes on the random Huginn."""
+    return load_file(DATA / "raven_random" / "reference.safetensors")
+
+
+@pytest.fixture(scope="session")
+def raven() -> ll.LatentModel:
+    """The random Huginn, in float32."""
+    return ll.load(str(DATA / "raven_random"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the random Huginn with a word-level tokenizer, to be broken."""
+    path = tmp_path / "wordy"
+    path.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(DATA / "raven_random" / name, path / name)
+    toys.write_tokenizer(path)
+    return path
+
+
+@pytest.fixture
+def wordy(folder: Path) -> ll.LatentModel:
+    """The random Huginn with ten words."""
+    return ll.load(str(folder))
