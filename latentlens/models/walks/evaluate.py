@@ -49,7 +49,7 @@ def missing_bits(
     return torch.stack([found[i] for i in iterations]).numpy()
 
 
-def as_row(distribution: Mapping[str, float], vocab_size: int) -> Float[Tensor, "vocab"]:
+def as_row(distribution: Mapping[str, float], vocab_size: int) -> Float[Tensor, vocab]:
     """A distribution over names as a row over the model's vocabulary.
 
     >>> as_row({"Ann": 1.0}, 48).argmax().item() == ID["Ann"]
@@ -90,3 +90,12 @@ def _encode(prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
     width = max(map(len, rows))
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
     return ids, torch.tensor([len(row) - 1 for row in rows])
+
+
+def walk_mass(model: LatentModel, prompts: Sequence[str], iterations: int = 24) -> Float[np.ndarray, prompt]:
+    """The probability that the next token is a place the walk can go to: after the last stop of each prompt."""
+    ids, last = _encode(prompts)
+    allowed = torch.stack([as_row(task.truth(prompt), model.vocab_size) for prompt in prompts]) > 0
+    with torch.inference_mode():
+        logits = model.run(ids, iterations=iterations)[torch.arange(len(ids)), last].float()
+    return (logits.softmax(-1) * allowed).sum(-1).numpy()

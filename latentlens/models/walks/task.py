@@ -16,36 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-NAMES = tuple(
-    [
-        "Ann",
-        "Bob",
-        "Cal",
-        "Dee",
-        "Eve",
-        "Fay",
-        "Gus",
-        "Hal",
-        "Ida",
-        "Jed",
-        "Kit",
-        "Lou",
-        "Mia",
-        "Ned",
-        "Ola",
-        "Pam",
-        "Quy",
-        "Roy",
-        "Sue",
-        "Tom",
-        "Una",
-        "Vic",
-        "Wes",
-        "Xia",
-        "Yan",
-        "Zoe",
-    ]
+from latentlens.errors import TokenError
+
+# fmt: off
+NAMES = (
+    "Ann", "Bob", "Cal", "Dee", "Eve", "Fay", "Gus", "Hal", "Ida", "Jed", "Kit", "Lou", "Mia",
+    "Ned", "Ola", "Pam", "Quy", "Roy", "Sue", "Tom", "Una", "Vic", "Wes", "Xia", "Yan", "Zoe",
 )
+# fmt: on
 """What a node can be called."""
 
 MOST_STEPS = 12
@@ -132,7 +110,7 @@ def sample(
     rng = random.Random(f"{seed} {steps} {least} {most} {few} {many} {self_loops}")
     ask = "walk from" if steps is None else f"{steps} steps from"
     out = []
-    for _ in range(n):
+    for _ in range(_whole(n, "n", 10)):
         graph = draw(rng, (least, most), (few, many), self_loops)
         out.append(" ".join([*graph.words(), ask, rng.choice(graph.nodes)]))
     return out
@@ -175,7 +153,9 @@ def parse(prompt: str) -> Question:
         _check_node(node, words[2:end], links)
         links[node], words = words[2:end], words[end + 1 :]
     if not links:
-        raise TokenError(f"expected a graph such as 'Ann : Bob Cal .' first, got {_start(words)}: name a node, then ':'")
+        raise TokenError(
+            f"expected a graph such as 'Ann : Bob Cal .' first, got {_start(words)}: name a node, then ':'"
+        )
     for node, successors in links.items():
         for successor in successors:
             if successor not in links:
@@ -285,9 +265,15 @@ def checked_steps(steps: object) -> int:
     >>> checked_steps(3)
     3
     """
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
-        raise TokenError(f"expected steps to be a whole number of 0 or more, got {steps!r}: pass steps=2, for example")
-    return int(steps)
+    return _whole(steps, "steps", 2)
+
+
+def _whole(given: object, what: str, example: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 0:
+        raise TokenError(
+            f"expected {what} to be a whole number of 0 or more, got {given!r}: pass {what}={example}, for example"
+        )
+    return int(given)
 
 
 def _range(given: int | tuple[int, int], what: str, most: int) -> tuple[int, int]:

@@ -1,0 +1,268 @@
+"""Train `walks`, the model that ships with latentlens: `python examples/train_walks.py --minutes 100`.
+
+In: a seed and a budget. Out: `model.safetensors`, `config.json`, `tokenizer.json`, the log and the table, in `--out`.
+Resumes by itself from `--run`, where it leaves a checkpoint every two minutes and when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+from walks_data import WALK, Ask, Batch, batch
+
+from latentlens.models import raven
+from latentlens.models.walks import FOLDER
+from latentlens.models.walks.files import config, write
+from latentlens.models.walks.report import readme
+from latentlens.models.walks.task import MOST_STEPS
+
+ROWS, LENGTH = 32, 80
+GRADIENT_ITERATIONS = 8  # the last so many of a run are trained
+ITERATIONS = 12  # in the mean, at the end of the curriculum
+STEPS = 6  # the curriculum's last rung; a few queries go further
+MUON, ADAMW, WARM_UP, DECAY = 0.006, 1.5e-3, 100, 0.3
+LEARNT = 0.2  # nats: below this at the hardest number of steps, the next one is asked
+EMA = 0.998
+OTHER_TOKENS = 0.05  # the weight of predicting the words that are no answers
+SAVE_EVERY = 120.0  # seconds
+
+
+@contextmanager
+def fast(enabled: bool = True) -> Iterator[None]:
+    """Blocks compiled and attention written out: the same sums, half the time on a CPU in bfloat16."""
+    body, attend = raven.Block.body, F.scaled_dot_product_attention
+
+    def written_out(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
+        q, k, v = q.bfloat16(), k.bfloat16(), v.bfloat16()
+        scores = (q @ k.mT).float() * q.shape[-1] ** -0.5
+        future = torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool).triu(1)
+        return scores.masked_fill(future, -math.inf).softmax(-1).bfloat16() @ v
+
+    if enabled:
+        F.scaled_dot_product_attention = written_out
+        raven.Block.body = torch.compile(body, dynamic=False)
+    try:
+        yield
+    finally:
+        raven.Block.body, F.scaled_dot_product_attention = body, attend
+
+
+class Trainer:
+    """The model, its running average, the optimisers and the curriculum: all that a checkpoint holds."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        torch.manual_seed(options.seed)
+        self.settings = config(options.width, options.heads, options.mlp, ITERATIONS)
+        self.model = raven.Raven(raven.RavenConfig.from_dict(self.settings))
+        initialise(self.model, self.settings)
+        self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        matrices, rest = [], []
+        for name, p in self.model.named_parameters():
+            (matrices if p.ndim == 2 and "wte" not in name else rest).append(p)
+        self.muon = torch.optim.Muon(matrices, lr=MUON)
+        self.adamw = torch.optim.AdamW(rest, lr=ADAMW, betas=(0.9, 0.95), weight_decay=0.0)
+        self.update, self.seconds, self.most = 0, 0.0, 1
+        self.missing = [1.5] * (WALK + 1)  # nats by kind, a running mean
+
+    def ask(self, update: int) -> Ask:
+        """More often what is not known yet; beyond the last rung, never more steps than iterations."""
+        known = np.array(self.missing[: self.most + 1])
+        weights = 0.4 / (self.most + 1) + 0.6 * known / known.sum()
+        weights[0] *= 0.5
+        further = min(MOST_STEPS, self.iterations(update)) - STEPS if self.most == STEPS else 0
+        return Ask((*weights, *[0.02] * further))
+
+    def progress(self) -> float:
+        """From 0 to 1, by updates or by the clock, whichever is further."""
+        by_updates = self.update / self.options.updates if self.options.updates else 0.0
+        by_clock = self.seconds / (60 * self.options.minutes) if self.options.minutes else 0.0
+        return min(1.0, max(by_updates, by_clock))
+
+    def rate(self) -> float:
+        """What the learning rates are multiplied by: warm-up, constant, then linear to zero."""
+        return min(1.0, (self.update + 1) / WARM_UP, max((1 - self.progress()) / DECAY, 0.001))
+
+    def iterations(self, update: int) -> int:
+        """Log-normal Poisson, never fewer than the steps that are asked."""
+        rng = np.random.default_rng([self.options.seed, update])
+        mean = min(ITERATIONS, 6 + self.most)
+        count = rng.poisson(math.exp(rng.normal(math.log(mean) - 0.125, 0.5))) + 1
+        return int(min(max(count, self.most), 40))
+
+    def train(self, rows: Batch) -> dict[str, float]:
+        """One update."""
+        started = time.perf_counter()
+        count = self.iterations(self.update)
+        loss, missing = self.loss(rows, count)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimiser, lr in ((self.muon, MUON), (self.adamw, ADAMW)):
+            for group in optimiser.param_groups:
+                group["lr"] = lr * self.rate()
+            if math.isfinite(norm):
+                optimiser.step()
+            optimiser.zero_grad()
+        own = [p.detach() for p in self.model.parameters()]
+        torch._foreach_lerp_(list(self.average.values()), own, 1 - min(EMA, self.update / (self.update + 10)))
+        self.update += 1
+        self.seconds += time.perf_counter() - started
+        self.remember(rows, missing)
+        return {"loss": float(loss.detach()), "norm": float(norm), "iterations": count}
+
+    def loss(self, rows: Batch, count: int) -> tuple[Tensor, Tensor]:
+        """The mean of KL(truth || model) over the answers, and a little of every other word's cross-entropy [nats]."""
+        ids = torch.from_numpy(rows.ids)
+        at, truth = torch.from_numpy(rows.at), torch.from_numpy(rows.truth)
+        with torch.autocast("cpu", torch.bfloat16):
+            context = self.model.begin(ids, seed=self.update)
+            state = context.state
+            with torch.no_grad():
+                for _ in range(count - GRADIENT_ITERATIONS):
+                    state = self.model.step(state, context)
+            for _ in range(min(count, GRADIENT_ITERATIONS)):
+                state = self.model.step(state, context)
+            logits = self.model.finish(state, context)
+        logs = logits.float().flatten(0, 1).log_softmax(-1)
+        missing = (torch.xlogy(truth, truth) - truth * logs[at]).sum(-1)
+        follows = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -100)], dim=1).flatten()
+        follows[at] = -100
+        other = F.nll_loss(logs, follows, ignore_index=-100)
+        return missing.mean() + OTHER_TOKENS * other, missing.detach()
+
+    def remember(self, rows: Batch, missing: Tensor) -> None:
+        """Keep the running means by kind, and go one rung up when the hardest one is learnt."""
+        values = missing.numpy()
+        for kind in range(WALK + 1):
+            if (rows.kind == kind).any():
+                self.missing[kind] += 0.05 * (float(values[rows.kind == kind].mean()) - self.missing[kind])
+        if self.most < STEPS and self.missing[self.most] < LEARNT:
+            self.most += 1
+
+    def save(self, path: Path) -> None:
+        """A checkpoint to go on from; written whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "muon": self.muon.state_dict(),
+            "adamw": self.adamw.state_dict(),
+            "rest": (self.update, self.seconds, self.most, self.missing),
+        }
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on where a checkpoint stopped."""
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.muon.load_state_dict(state["muon"])
+        self.adamw.load_state_dict(state["adamw"])
+        self.average = state["average"]
+        self.update, self.seconds, self.most, self.missing = state["rest"]
+
+    def averaged(self) -> raven.Raven:
+        """A copy of the model with the averaged weights."""
+        out = raven.Raven(self.model.config)
+        out.load_state_dict(self.average, strict=False)
+        return out
+
+
+@torch.no_grad()
+def initialise(model: raven.Raven, settings: dict) -> None:
+    """Huginn's initialisation: normal, smaller where a block writes into the stream."""
+    init = settings["init_values"]
+    for name, p in model.named_parameters():
+        if p.ndim == 2:
+            std = init["out_proj"] if name.endswith("proj.weight") else init["std"]
+            nn.init.trunc_normal_(p, std=std, a=-3 * std, b=3 * std)
+
+
+def loop(trainer: Trainer, checkpoint: Path, log: Path) -> None:
+    """Train until the budget is spent; the next batch is made while this one is used."""
+    options = trainer.options
+    saved = time.perf_counter()
+    bar = tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+    with ThreadPoolExecutor(1) as pool, log.open("a") as lines, fast(options.compile):
+
+        def later(update: int) -> object:
+            width = trainer.model.vocab_size
+            return pool.submit(batch, options.seed, update, trainer.ask(update), ROWS, LENGTH, width)
+
+        rows = later(trainer.update)
+        while trainer.progress() < 1:
+            now, rows = rows.result(), later(trainer.update + 1)
+            row = trainer.train(now)
+            if trainer.update % 50 == 0:
+                row |= {"update": trainer.update, "minutes": round(trainer.seconds / 60, 2), "most": trainer.most}
+                row |= {"rate": trainer.rate(), "missing": [round(value, 4) for value in trainer.missing]}
+                lines.write(json.dumps(row) + "\n")
+                lines.flush()
+                bar.set_postfix(
+                    update=trainer.update, most=trainer.most, missing=f"{trainer.missing[trainer.most]:.3f}"
+                )
+                bar.update(round(100 * trainer.progress(), 1) - bar.n)
+            if time.perf_counter() - saved > SAVE_EVERY:
+                trainer.save(checkpoint)
+                saved = time.perf_counter()
+
+
+def finish(trainer: Trainer, log: Path) -> None:
+    """Write the averaged weights, the log and the measured table where the model goes."""
+    out, model = trainer.options.out, trainer.averaged()
+    write(out, trainer.settings, trainer.average)
+    (out / "training.jsonl").write_text("".join(log.read_text().splitlines(keepends=True)[1::4]))
+    size = (out / "model.safetensors").stat().st_size
+    command = "python examples/train_walks.py " + " ".join(sys.argv[1:])
+    (out / "README.md").write_text(readme(model, size, trainer.update, trainer.seconds / 60, command.strip()))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=100.0, help="of training (default: 100)")
+    parser.add_argument("--updates", type=int, default=0, help="end after so many, if that comes first")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--heads", type=int, default=6)
+    parser.add_argument("--mlp", type=int, default=384)
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="slower, needs no C++ compiler")
+    parser.add_argument("--export", action="store_true", help="write what the checkpoint holds, and train no further")
+    parser.add_argument("--run", type=Path, default=Path("runs/walks"), help="where the checkpoint and the log are")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="where the trained model goes")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    options.run.mkdir(parents=True, exist_ok=True)
+    checkpoint, log = options.run / "checkpoint.pt", options.run / "log.jsonl"
+    trainer = Trainer(options)
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    if not options.export:
+        try:
+            loop(trainer, checkpoint, log)
+        except KeyboardInterrupt:
+            print(f"interrupted after {trainer.update} updates: the same command goes on from {checkpoint}")
+            return
+        finally:
+            trainer.save(checkpoint)
+    finish(trainer, log)
+
+
+if __name__ == "__main__":
+    main()

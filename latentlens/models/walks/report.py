@@ -1,0 +1,80 @@
+"""The measured numbers of a `walks` model, as the README beside the weights.
+
+In: a model, and how it was trained. Out: markdown. Every number in it is measured here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from latentlens.models.base import LatentModel
+from latentlens.models.walks import task
+from latentlens.models.walks.evaluate import ITERATIONS, STEPS, baseline_bits, held_out, missing_bits, walk_mass
+
+PROMPTS = 500
+
+TEXT = """# `walks`: the model that ships with latentlens
+
+A recurrent-depth model in Huginn's format (prelude 2, core 1, coda 1 blocks; width {width}; {parameters:,} parameters,
+`model.safetensors` {size:.2f} MB, float32) that says where a random walk on a small graph ends. The prompt is the
+graph in words and a query; the answer is a distribution, and the exact one is known (`walks.truth`).
+
+Written by the training script from what it measured:
+
+    {command}
+
+{updates:,} updates in {minutes:.0f} minutes on a CPU. `training.jsonl` is the log: the KL in nats by kind (0 to 12
+steps, then the stops of a walk) of the last batches, as trained.
+
+## What it misses of the truth
+
+Mean KL(truth || model) in bits over the whole vocabulary, {prompts} graphs a row that it never saw: 5 nodes, one or
+two successors, no self-loop, one query. Beside it two answers without a model: *start-blind* knows the graph but not
+the start (the mean of the truths over all nodes); *one step short* is the truth of k - 1 steps (with a thousandth of
+start-blind mixed in, for it is infinite otherwise).
+
+{table}
+
+The same after the last iteration, for graphs as in training (4 to 7 nodes, one to three successors, self-loops):
+
+{wider}
+
+After `walk from NAME` the next token is a successor of NAME with probability {mass:.4f} in the mean, and at least
+{least:.4f} ({prompts} prompts).
+"""
+
+
+def readme(model: LatentModel, size: int, updates: int, minutes: float, command: str) -> str:
+    """The README's text, every number measured now; `size` in bytes."""
+    mass = walk_mass(model, task.sample(PROMPTS, None, seed=777))
+    return TEXT.format(
+        width=model.d_model,
+        parameters=sum(p.numel() for p in model.parameters()),
+        size=size / 1e6,
+        command=command,
+        updates=updates,
+        minutes=minutes,
+        prompts=PROMPTS,
+        table=_table(model),
+        wider=_wider(model),
+        mass=mass.mean(),
+        least=mass.min(),
+    )
+
+
+def _table(model: LatentModel) -> str:
+    heads = [f"after {i}" if i > 1 else "after 1 iteration" for i in ITERATIONS]
+    rows = [["steps", *heads, "start-blind", "one step short"], ["---"] * (len(heads) + 3)]
+    for steps in STEPS:
+        prompts = held_out(PROMPTS, steps)
+        values = [*missing_bits(model, prompts).mean(axis=1), *baseline_bits(prompts)]
+        rows.append([str(steps), *(f"{value:.3f}" for value in values)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _wider(model: LatentModel) -> str:
+    values = [
+        np.mean(missing_bits(model, task.sample(PROMPTS, steps, seed=777), (max(ITERATIONS),))) for steps in STEPS
+    ]
+    rows = [["steps", *map(str, STEPS)], ["---"] * 8, ["bits", *(f"{value:.3f}" for value in values)]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
