@@ -78,13 +78,11 @@ class Statistics:
         cls, logits_at: LogitsAt, last: int, top_k: int, prompts: int, tick: Callable[[int], None]
     ) -> Statistics:
         """One pass over the iterations; `tick` is told how many states are done."""
-        final = logits_at(last).log_softmax(-1)
+        final = _log_probabilities(logits_at(last))[0]
         before: Tensor | None = None
         rows: list[tuple[Tensor, ...]] = []
         for iteration in range(last + 1):
-            logits = logits_at(iteration)
-            normaliser = logits.logsumexp(-1)
-            logp = logits - normaliser[..., None]
+            logp, normaliser = _log_probabilities(logits_at(iteration))
             top = logp.topk(top_k, dim=-1)
             step = _kl(before, logp) if before is not None else torch.full_like(normaliser, torch.nan)
             p = logp.exp()
@@ -106,6 +104,12 @@ class Statistics:
     def joined(cls, parts: list[Statistics]) -> Statistics:
         """Chunks of prompts, one after the other."""
         return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+
+def _log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Natural log-probabilities and their normaliser; one way for all, so that a state is at 0 bits from itself."""
+    normaliser = logits.logsumexp(-1)
+    return logits - normaliser[..., None], normaliser
 
 
 def _kl(logp: Tensor, logq: Tensor) -> Tensor:

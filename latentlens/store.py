@@ -114,7 +114,7 @@ def _checked_about(path: Path) -> dict[str, Any]:
 
 def _check_array(meta: dict[str, Any], file: Path) -> None:
     kind = meta.get("data_type")
-    if kind not in SAFE_TYPES:
+    if not isinstance(kind, str) or kind not in SAFE_TYPES:
         raise StoreError(f"expected plain numbers in {file.parent}, got {kind!r}: not read")
     for codec in _codecs(meta.get("codecs", [])):
         if codec not in SAFE_CODECS:

@@ -94,15 +94,15 @@ def test_a_returned_state_replaces_the_models_own(raven):
 
 
 def test_a_stop_within_an_iteration_is_refused(raven):
-    message = "expected STOP at the end of an iteration, got it at layer 0 of iteration 1: return it where at.layer is None"
+    message = (
+        "expected STOP at the end of an iteration, got it at layer 0 of iteration 1: return it where at.layer is None"
+    )
     with pytest.raises(CaptureError, match=f"^{re.escape(message)}$"):
         raven.run(IDS, iterations=2, on_state=lambda s, at: ll.STOP if at.layer == 0 else None)
 
 
 def test_a_replacement_of_another_shape_is_refused(raven):
-    message = (
-        "expected on_state to return None, STOP or a tensor of shape [3, 11, 64] at iteration 0, got [2]"
-    )
+    message = "expected on_state to return None, STOP or a tensor of shape [3, 11, 64] at iteration 0, got [2]"
     with pytest.raises(CaptureError, match=f"^{re.escape(message)}$"):
         raven.run(IDS, iterations=2, on_state=lambda s, at: torch.zeros(2))
 
