@@ -153,9 +153,7 @@ def parse(prompt: str) -> Question:
         _check_node(node, words[2:end], links)
         links[node], words = words[2:end], words[end + 1 :]
     if not links:
-        raise TokenError(
-            f"expected a graph such as 'Ann : Bob Cal .' first, got {_start(words)}: name a node, then ':'"
-        )
+        raise TokenError(f"expected a graph, such as 'Ann : Bob Cal .', got {_start(words)}: name a node, then ':'")
     for node, successors in links.items():
         for successor in successors:
             if successor not in links:
