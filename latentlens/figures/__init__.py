@@ -1,0 +1,99 @@
+"""Figures: drawn with plotly for the browser and with matplotlib for paper, from one table of numbers.
+
+In: a readout of `decode`, or an `Embedding`. Out: a `Drawing`: `.table()`, `.show()`, `.plotly()`, `.matplotlib()`,
+`.save("x.pdf")`, `.describe()`. Neither plotly nor matplotlib is imported before something is drawn.
+
+>>> import latentlens as ll
+>>> out = ll.decode(ll.capture(ll.load("walks"), "Ann : Bob . Bob : Ann . 1 steps from Ann", iterations=8))
+>>> ll.figures.stream(out, mode="line").table().columns[:5].tolist()
+['iteration', 'candidate', 'token', 'label', 'prob']
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from latentlens.embeddings import Embedding
+    from latentlens.figures.base import Drawing, Figure
+
+__all__ = ["KINDS", "grid", "map", "stream"]
+
+_HOMES = {"stream": "Stream", "map": "Map", "grid": "Grid"}
+
+
+class _Kinds(Mapping[str, "type[Figure]"]):
+    """The class of each figure by name, imported when it is looked up."""
+
+    def __getitem__(self, kind: str) -> type[Figure]:
+        return getattr(importlib.import_module(f"latentlens.figures.kinds.{kind}"), _HOMES[kind])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+KINDS: Mapping[str, type[Figure]] = _Kinds()
+"""Name to `Figure` class; the fields of the class are the figure's options."""
+
+
+def stream(out: xr.Dataset, **options: Any) -> Drawing:
+    """The probability of each candidate over the iterations, with the entropy below and the truth at the right.
+
+    Args:
+        out: what `decode` returns.
+        options: the fields of `figures.KINDS["stream"]`: mode, prompt, position, start, entropy, playhead.
+
+    Raises:
+        FigureError: an unknown option or value, or a prompt or position that is not there.
+
+    >>> import latentlens as ll
+    >>> out = ll.decode(ll.capture(ll.load("walks"), "Ann : Bob . Bob : Ann . 1 steps from Ann", iterations=8))
+    >>> table = ll.figures.stream(out, position=-1).table()
+    >>> bool((table.groupby("iteration").prob.sum() - 1).abs().max() < 1e-6)
+    True
+    """
+    return KINDS["stream"].make(**options).of(out)
+
+
+def map(emb: Embedding, readout: xr.Dataset | None = None, **options: Any) -> Drawing:
+    """The path of each token's state through the iterations, in two or three principal components.
+
+    Args:
+        emb: what `embed` returns.
+        readout: what `decode` returns for the same trajectory; needed for `color="top"` and for token texts.
+        options: the fields of `figures.KINDS["map"]`: dims, components, color, prompt, position, playhead.
+
+    Raises:
+        FigureError: an unknown option or value, or a readout of another trajectory.
+
+    >>> import latentlens as ll
+    >>> traj = ll.capture(ll.load("walks"), "2 steps from Ann", iterations=4)
+    >>> ll.figures.map(ll.embed(traj), ll.decode(traj), dims=3).table().shape[0]
+    20
+    """
+    return KINDS["map"].make(**options).of(emb, readout)
+
+
+def grid(out: xr.Dataset, **options: Any) -> Drawing:
+    """Tokens by iterations: the leading candidate as text, and a quantity as colour.
+
+    Args:
+        out: what `decode` returns.
+        options: the fields of `figures.KINDS["grid"]`: color, prompt, text, mark, playhead.
+
+    Raises:
+        FigureError: an unknown option or value, or a prompt that is not there.
+
+    >>> import latentlens as ll
+    >>> out = ll.decode(ll.capture(ll.load("walks"), "2 steps from Ann", iterations=4))
+    >>> ll.figures.grid(out, color="kl_to_final").table().shape[0]
+    20
+    """
+    return KINDS["grid"].make(**options).of(out)

@@ -1,0 +1,1 @@
+"""Figures for the browser, with plotly: one file a figure, and `page.py` with what they share."""

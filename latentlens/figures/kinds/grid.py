@@ -1,0 +1,129 @@
+"""Tokens by iterations: which candidate leads in each cell.
+
+In: a readout of `decode`. Out: one row a (position, iteration) of one prompt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from latentlens.figures.base import Figure, option
+from latentlens.figures.escape import visible
+from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, check_readout, lengths_of
+from latentlens.readouts import token_text
+
+COLORS = {
+    "entropy": "entropy [bits]",
+    "kl_to_final": "KL to the final prediction [bits]",
+    "prob": "probability of the leading candidate",
+}
+"""What a cell's colour can say, with its unit."""
+CROWDED = 600
+"""More cells than this, and `text="auto"` writes a candidate only where it takes the lead."""
+
+
+@dataclass(frozen=True)
+class Grid(Figure):
+    """What every position would answer after each iteration: the leader as text, a quantity as colour.
+
+    Tokens run down in reading order, iterations to the right. Where the model starts from a random state, iteration 0
+    does not stretch the colours.
+    """
+
+    kind: ClassVar[str] = "grid"
+
+    color: str = option("entropy", "what the colour of a cell says", choices=tuple(COLORS))
+    prompt: int = option(0, "which prompt; negative ones count from the end")
+    text: str = option(
+        "auto",
+        "write the leader in every cell, only where it changes, or not; auto: by the number of cells",
+        choices=("auto", "all", "changes", "none"),
+    )
+    mark: int | None = option(None, "a position whose row is framed; negative ones count from the end")
+    playhead: int | None = option(None, "an iteration to mark", low=0)
+
+    def table(self, out: xr.Dataset) -> pd.DataFrame:  # type: ignore[override]
+        """One row a (position, iteration), positions first.
+
+        Columns: prompt, position, iteration; token (id) and token_text of the prompt; top (id), top_text and prob of
+        the leading candidate; entropy and kl_to_final [bits]. `attrs`: prompt, tokens, iterations, random_start,
+        mark, commitment (by position), model, lens.
+        """
+        check_readout(self.kind, out)
+        prompt = check_prompt(out.sizes["prompt"], self.prompt)
+        length, last = int(lengths_of(out)[prompt]), out.sizes["iteration"] - 1
+        check_iteration("playhead", last, self.playhead)
+        here = out.isel(prompt=prompt, position=slice(length)).transpose("position", "iteration", ...)
+        top, tokens = here.top_token.values[..., 0], here.token.values
+        position, iteration = np.indices(top.shape)
+        words = token_text(out, tokens)
+        table = pd.DataFrame(
+            {
+                "prompt": prompt,
+                "position": position.ravel(),
+                "iteration": here.iteration.values[iteration.ravel()],
+                "token": tokens[position.ravel()],
+                "token_text": words[position.ravel()],
+                "top": top.ravel(),
+                "top_text": token_text(out, top.ravel()),
+                "prob": here.top_prob.values[..., 0].ravel().astype(float),
+                "entropy": here.entropy.values.ravel().astype(float),
+                "kl_to_final": here.kl_to_final.values.ravel().astype(float),
+            }
+        )
+        table.attrs = {
+            "prompt": prompt,
+            "tokens": [str(word) for word in words],
+            "iterations": last,
+            "random_start": bool(out.attrs.get("random_start", 0)),
+            "mark": None if self.mark is None else check_position(length, self.mark, prompt),
+            "commitment": here.commitment.values.tolist(),
+            "model": str(out.attrs.get("model")),
+            "lens": str(out.attrs.get("lens")),
+        }
+        return table
+
+    def describe(self, table: pd.DataFrame) -> str:
+        """The size of the grid, and what the last token's row ends on."""
+        at = table.attrs
+        end = table.iloc[-1]
+        commitment = at["commitment"][-1]
+        return (
+            f"{len(at['tokens'])} tokens by iterations 0 to {at['iterations']}: at the last token, "
+            f"{visible(end.token_text)}, {visible(end.top_text)} leads from iteration {commitment} on and ends with "
+            f"probability {end.prob:.2f}, entropy {end.entropy:.1f} bits; colour is {COLORS[self.color]}."
+        )
+
+
+def cells(table: pd.DataFrame, column: str) -> np.ndarray:
+    """One column as `[position, iteration]`; what both backends draw from."""
+    return table[column].to_numpy().reshape(len(table.attrs["tokens"]), -1)
+
+
+def colour_range(table: pd.DataFrame, column: str) -> tuple[float, float, bool]:
+    """Lowest and highest value of the colours, and whether some cells lie above: a random start does not count."""
+    if column == "prob":
+        return 0.0, 1.0, False
+    values = cells(table, column)
+    counted = values[:, 1:] if table.attrs["random_start"] and values.shape[1] > 1 else values
+    high = float(np.nanmax(counted))
+    high = high if high > 0 else 1.0
+    return 0.0, high, bool(np.nanmax(values) > high)
+
+
+def shown(figure: Any, table: pd.DataFrame) -> np.ndarray:
+    """Which cells carry text, `[position, iteration]` of bool: all, those where a candidate takes the lead, or none."""
+    top = cells(table, "top")
+    mode = figure.text
+    if mode == "auto":
+        mode = "all" if top.size <= CROWDED else "changes"
+    if mode != "changes":
+        return np.full(top.shape, mode == "all")
+    out = np.ones(top.shape, dtype=bool)
+    out[:, 1:] = top[:, 1:] != top[:, :-1]
+    return out

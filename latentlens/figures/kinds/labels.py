@@ -1,0 +1,118 @@
+"""Where the names of candidates go, so that they lie on what they name and never on one another.
+
+In: a stream's table. Out: places in data coordinates; both backends use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from latentlens.figures.kinds.stream import Stream, candidates, wide
+
+ROOM = 0.065
+"""A band carries its name where it is at least this thick."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A candidate's text and where it points: x is an iteration, y a probability, a stacked share or a rank."""
+
+    candidate: int
+    slot: int
+    text: str
+    x: float
+    y: float
+
+
+def stream_labels(figure: Stream, table: pd.DataFrame) -> list[Label]:
+    """One label a candidate that has room: on its band (area), or at the end of its line (line, rank)."""
+    values = wide(table, "rank" if figure.mode == "rank" else "prob")
+    last = table.attrs["iterations"]
+    rows = [c for c in candidates(table).itertuples() if c.candidate >= 0 or figure.mode == "area"]
+    if figure.mode != "area":
+        return [Label(c.candidate, c.slot, c.label, last, float(values[c.candidate].iloc[-1])) for c in rows]
+    upper = values.cumsum(axis=1)
+    found = []
+    for c in rows:
+        band = values[c.candidate].to_numpy()
+        x = _thickest(band, len(c.label))
+        if x is None:
+            continue
+        y = float(np.interp(x, np.arange(len(band)), upper[c.candidate].to_numpy() - band / 2))
+        found.append(Label(c.candidate, c.slot, c.label, values.index[0] + x, y))
+    return found
+
+
+def _thickest(band: np.ndarray, letters: int) -> float | None:
+    """Where a band is thick enough, over the width of its name, the farthest right; None where it never is."""
+    half = min(max(letters * 0.008 * (len(band) - 1), 0.4), (len(band) - 1) / 3)
+    places = np.linspace(half, len(band) - 1 - half, 4 * len(band))
+    inside = np.array(
+        [np.interp(x + half * np.array([-1, -0.5, 0, 0.5, 1]), np.arange(len(band)), band).min() for x in places]
+    )
+    if inside.max() < ROOM:
+        return None
+    good = inside >= min(max(ROOM, 0.85 * inside.max()), inside.max())
+    return float(places[np.flatnonzero(good)[-1]])
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights near the wanted ones, at least `gap` apart, between `low` and `high` where they fit.
+
+    >>> spread([0.0, 0.0, 1.0], 0.25, 0.0, 1.0)
+    [0.0, 0.25, 1.0]
+    """
+    order = np.argsort(wanted, kind="stable")
+    heights = np.array(wanted, dtype=float)[order]
+    if not len(heights):
+        return []
+    gap = min(gap, (high - low) / max(len(heights) - 1, 1))
+    steps = gap * np.arange(len(heights))
+    # Pool neighbours that are too close: the least-squares answer under "at least gap apart".
+    heights = _isotonic(np.clip(heights, low, high) - steps) + steps
+    heights += max(0.0, low - heights[0])
+    heights -= np.maximum(0.0, heights - (high - steps[::-1]))
+    heights = np.maximum(heights, low + steps)
+    out = np.empty(len(heights))
+    out[order] = heights
+    return [float(y) for y in out]
+
+
+def _isotonic(values: np.ndarray) -> np.ndarray:
+    """The nearest rising sequence (pool adjacent violators)."""
+    blocks: list[list[float]] = []
+    for value in values:
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, count = blocks.pop()
+            blocks[-1] = [
+                (blocks[-1][0] * blocks[-1][1] + mean * count) / (blocks[-1][1] + count),
+                blocks[-1][1] + count,
+            ]
+    return np.concatenate([np.full(int(count), mean) for mean, count in blocks])
+
+
+def iteration_ticks(first: int, last: int, most: int = 9) -> list[int]:
+    """Round iterations to write on an axis, the last one always among them.
+
+    >>> iteration_ticks(0, 24)
+    [0, 4, 8, 12, 16, 20, 24]
+    """
+    step = next(s for s in (1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100, 10**9) if (last - first) / s <= most - 1)
+    ticks = [t for t in range(first, last + 1) if t % step == 0 or t == first]
+    if last - ticks[-1] < step / 2 and ticks[-1] != last and len(ticks) > 1:
+        ticks.pop()
+    return ticks if ticks[-1] == last else [*ticks, last]
+
+
+def rank_ticks(top: float) -> list[int]:
+    """1, 2, 5, 10, ... up to the worst rank.
+
+    >>> rank_ticks(12)
+    [1, 2, 5, 10]
+    """
+    return [t for base in (1, 10, 100, 1_000, 10_000, 100_000) for t in (base, 2 * base, 5 * base) if t <= top]

@@ -1,0 +1,163 @@
+"""The path of each token's state through the iterations, in a few principal components.
+
+In: an `Embedding`, and a readout where tokens are to be named. Out: one row a (prompt, position, iteration).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from latentlens.embeddings import Embedding
+from latentlens.errors import FigureError
+from latentlens.figures.base import Figure, check_whole, option
+from latentlens.figures.escape import visible
+from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, check_readout, several
+from latentlens.figures.style import token_slots
+from latentlens.readouts import token_text
+
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Map(Figure):
+    """Where the states go: one path a (prompt, position), from a ring at its start to a square at its end.
+
+    By default every position is drawn faintly and each prompt's last one strongly; `position=` draws only those, strongly.
+    Both axes of a 2-D map have the same scale.
+    """
+
+    kind: ClassVar[str] = "map"
+
+    dims: int = option(2, "two or three dimensions", choices=(2, 3))
+    components: tuple[int, ...] | None = option(None, "which components, from 1; None is the first ones", whole=False)
+    color: str = option("iteration", "colour by iteration, or by leading candidate", choices=("iteration", "top"))
+    prompt: int | tuple[int, ...] | None = option(None, "which prompts; None is all", whole=False)
+    position: int | tuple[int, ...] | None = option(None, "which tokens; None is all, the last strongly", whole=False)
+    playhead: int | None = option(None, "an iteration to mark", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("components", "prompt", "position"):
+            found = several(f"{name} of map", getattr(self, name))
+            object.__setattr__(self, name, None if found is None else tuple(found))
+        axes = self.axes
+        if len(axes) != self.dims or len(set(axes)) != self.dims or min(axes) < 1:
+            raise FigureError(
+                f"expected components of map to be {self.dims} different whole numbers from 1 (dims={self.dims}), "
+                f"got {self.components!r}"
+            )
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The components that are drawn, counted from 1."""
+        return tuple(range(1, self.dims + 1)) if self.components is None else self.components
+
+    def table(self, emb: Embedding, readout: xr.Dataset | None = None) -> pd.DataFrame:  # type: ignore[override]
+        """One row a (prompt, position, iteration), iterations last.
+
+        Columns: prompt, position, iteration; x, y (and z), float32 [state units]; strong (drawn strongly); and with
+        a readout token (id), token_text, top (id), top_text, prob of the leader, slot (its place in the palette; -1: none).
+        `attrs`: iterations, axes (titles with the share of variance), model, named, random_start.
+        """
+        coords = self._checked(emb, readout)
+        paths = [(p, i, strong) for p in self._prompts(coords) for i, strong in self._positions(coords, p)]
+        count = coords.sizes["iteration"]
+        points = coords.transpose("prompt", "position", "iteration", "component").values
+        where = np.array([(p, i) for p, i, _ in paths]).reshape(-1, 2)
+        chosen = points[where[:, 0], where[:, 1]][..., [c - 1 for c in self.axes]].astype(np.float32)
+        columns: dict[str, Any] = {
+            "prompt": np.repeat(where[:, 0], count),
+            "position": np.repeat(where[:, 1], count),
+            "iteration": np.tile(coords.iteration.values, len(paths)),
+        }
+        columns |= {AXES[d]: chosen[..., d].ravel() for d in range(self.dims)}
+        columns["strong"] = np.repeat([strong for *_, strong in paths], count)
+        if readout is not None:
+            columns |= _said(readout, where, count)
+        table = pd.DataFrame(columns)
+        share = emb.explained_variance_ratio
+        table.attrs = {
+            "iterations": count - 1,
+            "axes": [f"PC {c} ({100 * share[c - 1]:.1f}% of variance)" for c in self.axes],
+            "share": float(sum(share[c - 1] for c in self.axes)),
+            "model": str(emb.attrs.get("model")),
+            "named": readout is not None,
+            "random_start": bool(readout.attrs.get("random_start", 0)) if readout is not None else False,
+        }
+        return table
+
+    def describe(self, table: pd.DataFrame) -> str:
+        """How many paths, how much variance the axes hold, and how far the strong ones travel."""
+        at = table.attrs
+        strong = table[table.strong]
+        axes = list(AXES[: self.dims])
+        steps = strong.groupby(["prompt", "position"])[axes].diff().pow(2).sum(axis=1, min_count=1).pow(0.5)
+        half = strong.iteration > at["iterations"] / 2
+        many = table.groupby(["prompt", "position"]).ngroups
+        said = (
+            f"{many} {'path' if many == 1 else 'paths'} over iterations 0 to {at['iterations']} in PC "
+            f"{', '.join(map(str, self.axes))}, which hold {100 * at['share']:.0f}% of the variance; the highlighted "
+            f"states move {steps[~half].mean():.2g} an iteration in the first half and {steps[half].mean():.2g} in the second"
+        )
+        if at["named"]:
+            end = strong.iloc[-1]
+            said += f"; the last one ends where {visible(end.top_text)} leads with {end.prob:.2f}"
+        return said + "."
+
+    def _checked(self, emb: Embedding, readout: xr.Dataset | None) -> xr.DataArray:
+        if not isinstance(emb, Embedding):
+            raise FigureError(f"expected what ll.embed returns for map, got {type(emb).__name__}: embed first")
+        coords = emb.coords
+        if max(self.axes) > coords.sizes["component"]:
+            raise FigureError(
+                f"expected components of map from 1 to {coords.sizes['component']}, got {max(self.axes)}: "
+                "embed with more n_components"
+            )
+        check_iteration("playhead", coords.sizes["iteration"] - 1, self.playhead)
+        if self.color == "top" and readout is None:
+            raise FigureError("expected a readout for color='top' of map, got none: pass figures.map(emb, readout)")
+        if readout is not None:
+            check_readout(self.kind, readout)
+            shapes = [tuple(a.sizes[d] for d in ("prompt", "iteration", "position")) for a in (coords, readout)]
+            if shapes[0] != shapes[1]:
+                raise FigureError(
+                    f"expected a readout of the embedded trajectory, {list(shapes[0])} [prompt, iteration, position], "
+                    f"got {list(shapes[1])}"
+                )
+        return coords
+
+    def _prompts(self, coords: xr.DataArray) -> list[int]:
+        count = coords.sizes["prompt"]
+        if self.prompt is None:
+            return list(range(count))
+        return [check_prompt(count, check_whole("prompt of map", p)) for p in self.prompt]  # type: ignore[union-attr]
+
+    def _positions(self, coords: xr.DataArray, prompt: int) -> list[tuple[int, bool]]:
+        """The positions of a prompt that are drawn, and whether strongly; the strong ones last, so they lie on top."""
+        length = int(np.isfinite(coords.values[prompt, 0, :, 0]).sum())
+        if self.position is None:
+            return [(i, i == length - 1) for i in range(length)]
+        return [(check_position(length, p, prompt), True) for p in self.position]  # type: ignore[union-attr]
+
+
+def _said(readout: xr.Dataset, where: np.ndarray, count: int) -> dict[str, Any]:
+    """Tokens and leaders of the chosen paths, a value a vertex."""
+    cells = readout.transpose("prompt", "position", "iteration", ...)
+    tokens = readout.token.transpose("prompt", "position").values[where[:, 0], where[:, 1]]
+    top = cells.top_token.values[where[:, 0], where[:, 1], :, 0].ravel()
+    prob = cells.top_prob.values[where[:, 0], where[:, 1], :, 0].ravel()
+    slots = token_slots(readout)
+    unique, inverse = np.unique(top, return_inverse=True)
+    return {
+        "token": np.repeat(tokens, count),
+        "token_text": np.repeat(token_text(readout, tokens), count),
+        "top": top,
+        "top_text": token_text(readout, unique)[inverse],
+        "prob": prob.astype(float),
+        "slot": np.array([slots.get(int(t), -1) for t in unique])[inverse],
+    }

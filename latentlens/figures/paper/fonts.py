@@ -1,0 +1,27 @@
+"""Which characters the paper's fonts can draw."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+FAMILIES = ("STIXGeneral", "DejaVu Sans")
+"""Times-like and shipped with matplotlib; the second fills gaps of the first."""
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> tuple[Any, ...]:
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    return tuple(FT2Font(font_manager.findfont(family)) for family in FAMILIES)
+
+
+@lru_cache(maxsize=65_536)
+def has_glyph(character: str) -> bool:
+    """Whether one of the fonts has this character.
+
+    >>> has_glyph("a"), has_glyph("中")
+    (True, False)
+    """
+    return any(font.get_char_index(ord(character)) for font in _fonts())

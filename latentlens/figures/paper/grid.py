@@ -1,0 +1,119 @@
+"""Draw a grid with matplotlib: vector cells, text as text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedFormatter, FixedLocator
+
+from latentlens.figures.escape import for_paper
+from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, shown
+from latentlens.figures.kinds.labels import iteration_ticks
+from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, settings
+from latentlens.figures.style import LIGHT, PAPERS, RAMPS, on_ramp, readable_on
+
+SMALLEST = 4.0
+"""Points; text that would have to be smaller is left out."""
+
+
+def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
+    """A mesh of cells, the leaders' texts on them, and a colour bar."""
+    at, paper = table.attrs, PAPERS[style]
+    rows, columns = len(at["tokens"]), at["iterations"] + 1
+    with settings(style):
+        row = 1.35 * paper.size / 72
+        page = new_page(style, (rows * row + 0.5) / paper.width, least=1.3)
+        axes = page.subplots()
+        low, high, above = colour_range(table, figure.color)
+        mesh = axes.pcolormesh(
+            np.arange(columns + 1) - 0.5,
+            np.arange(rows + 1) - 0.5,
+            cells(table, figure.color),
+            cmap=colormap(figure.color),
+            vmin=low,
+            vmax=high,
+            edgecolors="white",
+            linewidth=0.3,
+        )
+        _axes(axes, table, paper.size)
+        bar = page.colorbar(mesh, ax=axes, pad=0.01, fraction=0.05, aspect=max(8, 40 * rows / (rows + 10)))
+        bar.set_label(COLORS[figure.color] + (" (random start above)" if above else ""))
+        bar.outline.set_visible(False)
+        _texts(axes, figure, table, page)
+        _frames(axes, figure, table)
+    return page
+
+
+def _axes(axes: Axes, table: pd.DataFrame, size: float) -> None:
+    at = table.attrs
+    rows = len(at["tokens"])
+    axes.set(xlim=(-0.5, at["iterations"] + 0.5), ylim=(rows - 0.5, -0.5), xlabel="iteration")
+    axes.xaxis.set_major_locator(FixedLocator(iteration_ticks(0, at["iterations"], 14)))
+    axes.yaxis.set_major_locator(FixedLocator(range(rows)))
+    axes.yaxis.set_major_formatter(FixedFormatter([for_paper(word, 12) for word in at["tokens"]]))
+    room = axes.figure.get_size_inches()[1] * 0.85 * 72 / rows
+    axes.tick_params(axis="y", length=0, labelsize=min(size - 1, room * 0.8))
+    axes.tick_params(axis="x", length=2)
+    axes.spines[:].set_visible(False)
+
+
+def _texts(axes: Axes, figure: Grid, table: pd.DataFrame, page: Page) -> None:
+    """As large as the cell allows; a text may run over the empty cells to its right."""
+    at, visible = table.attrs, shown(figure, table)
+    rows, columns = visible.shape
+    width, height = page.get_size_inches() * 72
+    cell = (width * 0.82 / columns, height * 0.85 / rows)
+    low, high, _ = colour_range(table, figure.color)
+    values, words = cells(table, figure.color), cells(table, "top_text")
+    for row, column in np.argwhere(visible):
+        word = for_paper(words[row, column], 8)
+        following = np.flatnonzero(visible[row, column + 1 :])
+        room = cell[0] * (1 + (following[0] if len(following) else columns - 1 - column))
+        size = min(cell[1] * 0.7, room * 0.95 / (0.5 * max(len(word), 2)), PAPERS[page.paper_style].size - 1)
+        if size < SMALLEST:
+            continue
+        inside = len(word) * 0.5 * size <= cell[0]
+        colour = readable_on(on_ramp(RAMPS[figure.color][0], (values[row, column] - low) / (high - low)))
+        axes.text(
+            column if inside else column - 0.45,
+            row,
+            word,
+            color=colour,
+            fontsize=size,
+            ha="center" if inside else "left",
+            va="center_baseline",
+            gid=f"cell {row} {column}",
+        )
+
+
+def _frames(axes: Axes, figure: Grid, table: pd.DataFrame) -> None:
+    at = table.attrs
+    rows, columns = len(at["tokens"]), at["iterations"] + 1
+    if at["mark"] is not None:
+        axes.add_patch(
+            Rectangle(
+                (-0.5, at["mark"] - 0.5),
+                columns,
+                1,
+                fill=False,
+                edgecolor=LIGHT.text,
+                linewidth=1,
+                clip_on=False,
+                gid="mark",
+            )
+        )
+    if figure.playhead is not None:
+        axes.add_patch(
+            Rectangle(
+                (figure.playhead - 0.5, -0.5),
+                1,
+                rows,
+                fill=False,
+                edgecolor=PLAYHEAD,
+                linewidth=1.2,
+                clip_on=False,
+                gid="playhead",
+            )
+        )

@@ -1,0 +1,171 @@
+"""Draw a map with matplotlib, in two or three dimensions, as vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d.art3d import Line3DCollection
+
+from latentlens.figures.escape import distinct, for_paper
+from latentlens.figures.kinds.map import AXES, Map
+from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, settings
+from latentlens.figures.style import LIGHT, PAPERS, RAMPS, on_ramp, slot_colour
+
+NAMED = 8
+"""At most this many paths carry the name of their token."""
+RASTER = 20_000
+"""Above this many states the faint paths are one bitmap inside the vector file."""
+
+
+def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
+    """Faint paths below, strong ones with their states above, rings at starts and squares at ends."""
+    faint, strong = table[~table.strong], table[table.strong]
+    with settings(style):
+        page = new_page(style, 0.72, least=2.4, most=5.0)
+        axes = page.add_subplot(projection="3d" if figure.dims == 3 else None)
+        if len(faint):
+            _paths(axes, figure, faint, LIGHT.faint, 0.35, 0.35)
+            _states(axes, figure, faint, 2.0, 0.35)
+        _paths(axes, figure, strong, LIGHT.muted, 0.8, 0.8)
+        _states(axes, figure, strong, 14.0, 1.0)
+        _ends(axes, figure, strong)
+        (_spatial if figure.dims == 3 else _flat)(axes, table)
+        if figure.color == "iteration":
+            _colour_bar(page, axes, table)
+        else:
+            _legend(axes, table)
+    return page
+
+
+def _points(figure: Map, rows: pd.DataFrame) -> np.ndarray:
+    """`[path, iteration, axis]`."""
+    count = rows.groupby(["prompt", "position"], sort=False).ngroups
+    return rows[list(AXES[: figure.dims])].to_numpy().reshape(count, -1, figure.dims)
+
+
+def _paths(axes: Any, figure: Map, rows: pd.DataFrame, colour: str, width: float, alpha: float) -> None:
+    kind: Any = Line3DCollection if figure.dims == 3 else LineCollection
+    lines = kind(list(_points(figure, rows)), colors=colour, linewidths=width, alpha=alpha, gid="paths")
+    lines.set_rasterized(len(rows) > RASTER)
+    axes.add_collection(lines)
+    if figure.dims == 2:
+        axes.autoscale_view()
+
+
+def _states(axes: Any, figure: Map, rows: pd.DataFrame, size: float, alpha: float) -> None:
+    last = max(int(rows.iteration.max()), 1)
+    if figure.color == "iteration":
+        colours = {r: on_ramp(RAMPS["iteration"][0], r / last) for r in range(last + 1)}
+        paint = rows.iteration.map(colours)
+    else:
+        paint = rows.slot.map({slot: slot_colour(slot) for slot in rows.slot.unique()})
+    where = [rows[axis] for axis in AXES[: figure.dims]]
+    more: dict[str, Any] = {"depthshade": False} if figure.dims == 3 else {"zorder": 3}
+    dots = axes.scatter(*where, s=size, c=paint.tolist(), alpha=alpha, linewidths=0, gid="states", **more)
+    dots.set_rasterized(len(rows) > RASTER)
+
+
+def _ends(axes: Any, figure: Map, strong: pd.DataFrame) -> None:
+    names = AXES[: figure.dims]
+    for start in (True, False):
+        edge = strong.iteration.min() if start else strong.iteration.max()
+        rows = strong[strong.iteration == edge]
+        axes.plot(
+            *(rows[axis].to_numpy() for axis in names),
+            linestyle="none",
+            marker="o" if start else "s",
+            markersize=6 if start else 4.5,
+            markerfacecolor="none" if start else LIGHT.text,
+            markeredgecolor=LIGHT.text if start else "white",
+            markeredgewidth=0.9 if start else 0.5,
+            zorder=5,
+            gid="start" if start else "end",
+        )
+    if len(rows) <= NAMED:
+        for row in rows.itertuples():
+            text = for_paper(row.token_text, 14) if "token_text" in rows else f"position {row.position}"
+            place = [getattr(row, axis) for axis in names]
+            if figure.dims == 3:
+                axes.text(*place, f"  {text}", zorder=6)
+            else:
+                axes.annotate(text, place, xytext=(5, 4), textcoords="offset points", zorder=6)
+    if figure.playhead is not None:
+        rows = strong[strong.iteration == figure.playhead]
+        axes.plot(
+            *(rows[axis].to_numpy() for axis in names),
+            linestyle="none",
+            marker="o",
+            markersize=8,
+            markerfacecolor="none",
+            markeredgecolor=PLAYHEAD,
+            markeredgewidth=1.3,
+            zorder=6,
+            gid="playhead",
+        )
+
+
+def _flat(axes: Any, table: pd.DataFrame) -> None:
+    axes.set_xlabel(table.attrs["axes"][0].replace("%", "%"))
+    axes.set_ylabel(table.attrs["axes"][1])
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.06)
+    axes.grid(True)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def _spatial(axes: Any, table: pd.DataFrame) -> None:
+    spans = np.array([np.ptp(table[axis].to_numpy()) or 1.0 for axis in AXES])
+    axes.set_box_aspect(np.clip(spans / spans.max(), 0.4, 1), zoom=0.95)
+    for axis, name, title in zip((axes.xaxis, axes.yaxis, axes.zaxis), AXES, table.attrs["axes"]):
+        values = table[name].to_numpy()
+        getattr(axes, f"set_{name}lim")(float(np.nanmin(values)), float(np.nanmax(values)))
+        getattr(axes, f"set_{name}label")(title)
+        axis.set_major_locator(MaxNLocator(4))
+        axis.pane.set_facecolor("white")
+        axis.pane.set_edgecolor(LIGHT.grid)
+        axis._axinfo["grid"].update(color=LIGHT.grid, linewidth=0.4)
+    axes.view_init(elev=22, azim=-55)
+
+
+def _colour_bar(page: Page, axes: Any, table: pd.DataFrame) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    scale = ScalarMappable(Normalize(0, max(table.attrs["iterations"], 1)), colormap("iteration"))
+    bar = page.colorbar(scale, ax=axes, pad=0.02 if "z" not in table else 0.1, fraction=0.04, aspect=28)
+    bar.set_label("iteration")
+    bar.outline.set_visible(False)
+    bar.locator = MaxNLocator(6, integer=True)
+    bar.update_ticks()
+
+
+def _legend(axes: Any, table: pd.DataFrame) -> None:
+    seen = table.drop_duplicates("slot").sort_values("slot")
+    seen = pd.concat([seen[seen.slot >= 0], seen[seen.slot < 0]])
+    named = distinct(seen.top.tolist(), seen.top_text)
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker="o",
+            markersize=4,
+            color=slot_colour(slot),
+            label=for_paper(name, 16) if slot >= 0 else "other",
+        )
+        for name, slot in zip(named, seen.slot)
+    ]
+    axes.legend(
+        handles=handles,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        title="leads",
+        handletextpad=0.2,
+        borderaxespad=0.4,
+    )
