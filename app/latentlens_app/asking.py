@@ -1,0 +1,79 @@
+"""What a page asks for: a model, a prompt, how to run it and how to read it.
+
+In: the values of the controls, unchecked. Out: an `Ask`, which recognises itself and writes itself as Python.
+Knows nothing about pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from latentlens import LatentLensError
+
+MOST_ITERATIONS = 1000
+MOST_CELLS = 40_000
+"""More than this many (token, iteration) cells are not legible, and slow in a browser."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One run, as the controls describe it; the values are checked by latentlens when it runs.
+
+    >>> ask = Ask("walks", "2 steps from Ann", 24, 0, "coda")
+    >>> Ask.from_page(ask.to_page()) == ask
+    True
+    """
+
+    model: str
+    prompt: str
+    iterations: Any = 24
+    seed: Any = 0
+    lens: str = "coda"
+
+    @classmethod
+    def from_page(cls, values: object) -> Ask:
+        """Read what a page kept; refuses what is not an ask."""
+        known = [field.name for field in fields(cls)]
+        if not isinstance(values, dict) or sorted(values) != sorted(known):
+            raise LatentLensError(f"expected an ask with {', '.join(known)}, got {values!r}: reload the page")
+        texts = ("model", "prompt", "lens")
+        if any(not isinstance(values[name], str) for name in texts):
+            raise LatentLensError(f"expected text for {', '.join(texts)}, got {values!r}: reload the page")
+        return cls(**values)
+
+    def to_page(self) -> dict[str, Any]:
+        """The same as plain JSON, for a page to keep."""
+        return asdict(self)
+
+    @property
+    def key(self) -> str:
+        """A short name of exactly this ask."""
+        return _digest(self.to_page())
+
+    @property
+    def states_key(self) -> str:
+        """A short name of what has the same states: all but the lens."""
+        return _digest({**self.to_page(), "lens": ""})
+
+    def check(self) -> None:
+        """Refuse, before a model is loaded, what a page could not show."""
+        if isinstance(self.iterations, int) and self.iterations > MOST_ITERATIONS:
+            raise LatentLensError(
+                f"expected at most {MOST_ITERATIONS} iterations on the dashboard, got {self.iterations}: "
+                "use ll.capture for a longer run"
+            )
+
+    def check_size(self, tokens: int, iterations: int) -> None:
+        """Refuse more cells than a browser can show."""
+        if tokens * iterations > MOST_CELLS:
+            raise LatentLensError(
+                f"expected at most {MOST_CELLS} cells (tokens x iterations) on the dashboard, "
+                f"got {tokens} x {iterations}: shorten the prompt, or use ll.capture"
+            )
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:24]

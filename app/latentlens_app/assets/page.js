@@ -1,0 +1,261 @@
+// What the page does by itself, without asking the server. The numbers come from the server, in the stores `live`
+// (every token, every iteration) and `bars-data` (one token); here they are only shown. Every function named in
+// playhead.py is a client-side callback of Dash; text is handed to React, which escapes it.
+(function () {
+  "use strict";
+
+  const KEPT = "latentlens"; // this tab's memory: sessionStorage survives a reload, and is not shared between tabs
+  const skip = () => window.dash_clientside.no_update;
+  const set = (id, props) => window.dash_clientside.set_props(id, props);
+  const cause = () => window.dash_clientside.callback_context.triggered.map((t) => t.prop_id.split(".")[0]);
+  const here = { at: 0, last: 0, position: 0, tokens: 0, live: null }; // where the playhead is now
+
+  function recall() {
+    try {
+      return JSON.parse(sessionStorage.getItem(KEPT)) || {};
+    } catch (error) {
+      return {};
+    }
+  }
+
+  function keep(values) {
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify(values));
+    } catch (error) {
+      /* storage is off: the page works, but forgets */
+    }
+  }
+
+  const number = (value) => (value === null || value === undefined ? "" : value < 0.005 ? "<0.01" : value.toFixed(2));
+  const between = (value, low, high) => Math.min(Math.max(value, low), high);
+
+  // ---- the figures -------------------------------------------------------------------------------------------------
+
+  const plot = (id) => document.querySelector(`#${id} .js-plotly-plot`);
+
+  /** Put the playhead (and the chosen token's frame) of a graph where it should be; no work where it is already. */
+  function place(id) {
+    const graph = plot(id);
+    if (!graph || !graph.layout || !here.live) return;
+    if (id === "map") placeOnMap(graph);
+    else placeOnAxis(graph, id === "grid" ? 0.5 : 0);
+  }
+
+  function placeOnAxis(graph, half) {
+    const shapes = graph.layout.shapes || [];
+    const head = shapes[0];
+    const change = {};
+    if (head && head.name === "playhead" && (head.x0 !== here.at - half || head.visible === false)) {
+      Object.assign(change, { "shapes[0].x0": here.at - half, "shapes[0].x1": here.at + half });
+      change["shapes[0].visible"] = true;
+    }
+    const row = shapes[1];
+    if (row && row.name === "mark" && (row.y0 !== here.position - 0.5 || row.visible === false)) {
+      Object.assign(change, { "shapes[1].y0": here.position - 0.5, "shapes[1].y1": here.position + 0.5 });
+      change["shapes[1].visible"] = true;
+    }
+    if (Object.keys(change).length) window.Plotly.relayout(graph, change);
+  }
+
+  function placeOnMap(graph) {
+    const number = graph.data.length - 1;
+    const head = graph.data[number];
+    const coords = here.live.coords[here.at] && here.live.coords[here.at][here.position];
+    if (!head || head.name !== "playhead" || !coords) return;
+    const [x, y, z] = coords;
+    if (head.visible === true && head.x.length === 1 && head.x[0] === x && head.y[0] === y) return;
+    const change = { x: [[x]], y: [[y]], visible: true };
+    if (head.type === "scatter3d") change.z = [[z]];
+    window.Plotly.restyle(graph, change, [number]);
+  }
+
+  /** Follow a graph: whatever draws it anew (a new figure, a resize), the playhead is put back. */
+  function follow(id) {
+    const graph = plot(id);
+    if (!graph || !graph.on) {
+      window.requestAnimationFrame(() => follow(id)); // plotly is still being loaded
+      return;
+    }
+    if (!graph.latentlens) {
+      graph.latentlens = true;
+      graph.on("plotly_afterplot", () => place(id));
+    }
+    place(id);
+  }
+
+  function mark(at, position, live) {
+    if (!live) return;
+    Object.assign(here, { live, last: live.iterations, tokens: live.tokens.length });
+    here.at = between(at || 0, 0, here.last);
+    here.position = between(position || 0, 0, here.tokens - 1);
+    ["stream", "map", "grid"].forEach(follow);
+  }
+
+  // ---- the texts ---------------------------------------------------------------------------------------------------
+
+  function say(at, live) {
+    const outputs = window.dash_clientside.callback_context.outputs_list;
+    const row = live && live.top[at];
+    return outputs.map((output) => (row && row[output.id.position]) || "");
+  }
+
+  function press(position) {
+    const outputs = window.dash_clientside.callback_context.outputs_list[0];
+    const chosen = outputs.map((output) => output.id.position === position);
+    return [
+      chosen.map((yes) => (yes ? "token chosen" : "token")),
+      chosen.map((yes) => (yes ? "true" : "false")),
+      chosen.map((yes) => (yes ? 0 : -1)),
+    ];
+  }
+
+  function fill(at, data) {
+    const outputs = window.dash_clientside.callback_context.outputs_list;
+    if (!data || !data.prob[at]) return outputs.map((list) => list.map(skip));
+    const row = Object.fromEntries(data.rows.map((one, index) => [one.id, index]));
+    const rows = outputs[0].map((output) => row[output.id.token]);
+    const place = rows.map((index) => data.place[at].indexOf(index));
+    const chance = rows.map((index) => data.prob[at][index]);
+    return [
+      place.map((p) => (p < 0 ? { visibility: "hidden", opacity: 0, "--place": data.height } : { "--place": p })),
+      chance.map((value) => ({ transform: `scaleX(${value || 0})` })),
+      chance.map(number),
+    ];
+  }
+
+  function tell(at, position, live) {
+    if (!live || !live.top[at] || position === null || position >= live.tokens.length) return ["", "", "", ""];
+    const [top, chance] = [live.top[at][position], live.prob[at][position]];
+    const token = live.tokens[position];
+    const bits = live.bits && live.bits[at][position];
+    const settled = live.commitment[position];
+    const parts = [`entropy ${live.entropy[at][position].toFixed(2)} bits`];
+    if (bits !== null && bits !== undefined) parts.push(`${bits.toFixed(2)} bits from the exact answer`);
+    parts.push(at < settled ? `settles at iteration ${settled}` : `settled since iteration ${settled}`);
+    const start = at === 0 && live.random ? ", the random start" : "";
+    return [
+      `Iteration ${at}`,
+      `of ${live.iterations}${start}, at “${token}” (${position + 1} of ${live.tokens.length})`,
+      parts.join(" · "),
+      `Iteration ${at} of ${live.iterations}: ${top} leads with ${number(chance)}`,
+    ];
+  }
+
+  // ---- play --------------------------------------------------------------------------------------------------------
+
+  function toggle(clicks, playing, at, last) {
+    if (!clicks) return [skip(), skip()];
+    return [!playing, !playing && at >= last ? 0 : skip()];
+  }
+
+  function tick(ticks, playing, at, last) {
+    if (!playing) return [skip(), skip()];
+    return at + 1 >= last ? [false, last] : [skip(), at + 1];
+  }
+
+  const play = (playing) => [!playing, playing ? "play playing" : "play", playing ? "Pause" : "Play"];
+
+  /** A click on a token, a cell or a state: which position, and for cells and states which iteration. */
+  function choose(tokens, grid, map, stream) {
+    const [source] = cause();
+    if (!source) return [skip(), skip()];
+    if (source.startsWith("{")) {
+      const pressed = window.dash_clientside.callback_context.triggered.some((t) => t.value);
+      return pressed ? [JSON.parse(source).position, skip()] : [skip(), skip()];
+    }
+    const point = ({ grid, map, stream }[source] || {}).points;
+    if (!point || !point.length) return [skip(), skip()];
+    if (source === "stream") return [skip(), Number.isInteger(point[0].x) ? point[0].x : skip()];
+    const told = point[0].customdata;
+    if (!told) return [skip(), skip()];
+    return source === "grid" ? [told[0], told[1]] : [told[1], told[2]];
+  }
+
+  function leap(at) {
+    set("playing", { data: false });
+    here.at = between(at, 0, here.last);
+    set("at", { value: here.at });
+  }
+
+  function walk(steps) {
+    const position = between(here.position + steps, 0, here.tokens - 1);
+    here.position = position;
+    set("position", { data: position });
+    const button = document.querySelectorAll("#strip .token")[position];
+    if (button) button.focus();
+  }
+
+  const TYPES = 'input, textarea, select, [contenteditable="true"], [role="slider"], [role="radio"], [role="menu"], [role="menuitem"], [role="dialog"], [role="combobox"]';
+
+  function key(event) {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      document.getElementById("run").click();
+      return;
+    }
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest(TYPES)) return;
+    const inStrip = Boolean(event.target.closest("#strip"));
+    const button = event.target.closest("button, a, summary");
+    const moves = {
+      ArrowLeft: () => leap(here.at - 1),
+      ArrowRight: () => leap(here.at + 1),
+      Home: () => leap(0),
+      End: () => leap(here.last),
+    };
+    if (inStrip) Object.assign(moves, { ArrowUp: () => walk(-1), ArrowDown: () => walk(1) });
+    if (!button || inStrip) moves[" "] = () => document.getElementById("play").click();
+    const move = moves[event.key];
+    if (!move || !here.live) return;
+    event.preventDefault();
+    move();
+  }
+
+  // ---- the run -----------------------------------------------------------------------------------------------------
+
+  function open() {
+    document.addEventListener("keydown", key);
+    const kept = recall();
+    kept.play = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    return kept;
+  }
+
+  function theme(scheme) {
+    return (scheme || document.documentElement.getAttribute("data-mantine-color-scheme")) === "dark";
+  }
+
+  function remember(shown, job, position, at) {
+    const kept = recall();
+    if (job) kept.job = job;
+    if (shown) Object.assign(kept, { ask: shown.ask, key: shown.key, position, at });
+    if (shown || job) keep(kept);
+  }
+
+  const WORDS = { load: "Loading the model", capture: "Iterating", decode: "Decoding", pca: "Laying out the states" };
+
+  function status(now) {
+    if (!now) return [0, "", "progress idle", false, true, skip(), skip()];
+    const busy = now.state === "queued" || now.state === "running";
+    const percent = Math.round(100 * now.share);
+    const word = WORDS[now.what.split(" ")[0]] || "Starting";
+    const text = {
+      queued: "Waiting for another run",
+      running: `${word}, ${percent}%`,
+      done: "Done",
+      failed: "",
+      cancelled: "Cancelled",
+    }[now.state];
+    const failed = now.state === "failed";
+    const error = failed ? [now.message, false] : [skip(), busy ? true : skip()];
+    return [percent, text, `progress ${now.state}`, busy, !busy, ...error];
+  }
+
+  let spoken = "";
+  function announce(leader, playing) {
+    if (!playing) spoken = leader; // while it plays, a screen reader would never come to an end
+    return spoken;
+  }
+
+  const openPython = () => true;
+
+  const functions = { announce, choose, fill, mark, open, openPython, play, press, remember, say, status, tell, theme, tick, toggle };
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { latentlens: functions });
+})();

@@ -1,0 +1,144 @@
+"""What happens on the server when something happens on a page.
+
+Each callback is a plain function of a `Desk` and of what the page sends; `connect` says which events call it. What
+the page does by itself (the playhead, clicks, keys) is in `assets/page.js` and connected in `playhead.py`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from typing import Any
+
+from dash import ALL, Dash, Input, Output, State, ctx, no_update
+
+from latentlens_app.asking import Ask
+from latentlens_app.controls import example_buttons
+from latentlens_app.desk import Desk
+from latentlens_app.examples import another_walk, examples_for
+from latentlens_app.views import live, python_of
+from latentlens_app.tokens import strip
+
+CONTROLS = ("model", "prompt", "iterations", "seed", "lens")
+Told = dict[str, Any] | None
+
+
+def open_page(desk: Desk, saved: Told) -> tuple:
+    """Show again what this tab showed before a reload, or the worked example; a job that still runs is kept."""
+    saved = saved or {}
+    ask = Ask.from_page(saved["ask"]) if saved.get("ask") else desk.opening
+    job = desk.job(saved.get("job"))
+    told = saved["job"] if job is not None and not job.finished else desk.start(ask)
+    wanted = told["ask"]
+    return (*(wanted[name] for name in CONTROLS), told)
+
+
+def press_run(desk: Desk, clicks: int | None, previous: Told, *values: Any) -> Any:
+    """Run what the controls say."""
+    if not clicks:
+        return no_update
+    return desk.start(Ask(*(value if value is not None else "" for value in values)), previous)
+
+
+def change_lens(desk: Desk, lens: str, shown: Told, previous: Told) -> Any:
+    """Read the run that is shown with another lens, at once: its states are there already."""
+    if not shown or shown["ask"]["lens"] == lens or (previous or {}).get("ask", {}).get("lens") == lens:
+        return no_update
+    return desk.start(Ask.from_page({**shown["ask"], "lens": lens}), previous)
+
+
+def pick_example(desk: Desk, clicks: list[int | None], previous: Told, *values: Any) -> tuple:
+    """Put an example, or another random walk, into the prompt and run it."""
+    if not any(clicks) or not ctx.triggered_id:
+        return no_update, no_update
+    return take_example(desk, ctx.triggered_id["index"], previous, *values)
+
+
+def take_example(desk: Desk, index: int, previous: Told, *values: Any) -> tuple:
+    """The prompt of an example (-1: another random walk), and its run."""
+    ask = Ask(*values)
+    prompt = another_walk(secrets.randbelow(10**6)) if index < 0 else examples_for(ask.model)[index].prompt
+    return prompt, desk.start(Ask(ask.model, prompt, ask.iterations, ask.seed, ask.lens), previous)
+
+
+def press_cancel(desk: Desk, clicks: int | None, told: Told) -> None:
+    """Ask the page's job to stop."""
+    if clicks and told:
+        desk.jobs.cancel(told["id"])
+
+
+def poll(desk: Desk, _ticks: int | None, told: Told) -> tuple:
+    """How far the job is; when it is done, the run to show. The clock stops when nothing more will happen."""
+    if not told:
+        return no_update, no_update, True
+    job = desk.job(told)
+    if job is None:
+        return {"state": "cancelled", "share": 0, "what": "", "message": ""}, no_update, True
+    status = {"state": job.state, "share": job.share, "what": job.what, "message": job.message}
+    shown = {"key": told["key"], "ask": told["ask"]} if job.state == "done" else no_update
+    return status, shown, job.finished
+
+
+def show_run(desk: Desk, shown: Told, saved: Told, before: Told) -> tuple:
+    """The tokens of a run and what its playhead needs; where this tab was before a reload, or at the end.
+
+    The first run of a fresh tab plays once, if the reader has nothing against motion.
+    """
+    run = desk.run(shown)
+    if run is None or shown is None:
+        return (no_update,) * 8
+    saved, last, end = saved or {}, len(run.tokens) - 1, run.traj.iterations
+    again = before is None and saved.get("key") == run.ask.key
+    position = min(saved.get("position") or 0, last) if again else last
+    introduce = before is None and bool(saved.get("play"))
+    at = min(saved.get("at") or 0, end) if again else 0 if introduce else end
+    examples = example_buttons(run.ask.model, examples_for(run.ask.model))
+    return strip(run, position), live(run), position, at, end, introduce, examples, marks(end)
+
+
+def marks(last: int) -> list[dict[str, Any]]:
+    """Where the slider has a number: the ends, and a few between."""
+    step = next(step for step in (1, 2, 4, 5, 8, 10, 20, 25, 50, 100, 200, 500) if last / step <= 8)
+    return [{"value": value, "label": str(value)} for value in range(0, last + 1, step)]
+
+
+def write_python(desk: Desk, position: int | None, shown: Told) -> str:
+    """The Python that makes what is on the page."""
+    run = desk.run(shown)
+    return "" if run is None else python_of(run, position or 0)
+
+
+def connect(app: Dash, desk: Desk) -> None:
+    """Say which events call which function."""
+
+    def on(function: Any, *wires: Any, **options: Any) -> None:
+        app.callback(*wires, **options)(partial(function, desk))
+
+    job = Output("job", "data", allow_duplicate=True)
+    values = [State(name, "value") for name in CONTROLS]
+    on(open_page, *(Output(name, "value") for name in CONTROLS), Output("job", "data"), Input("saved", "data"))
+    on(press_run, job, Input("run", "n_clicks"), State("job", "data"), *values, prevent_initial_call=True)
+    lens = (Input("lens", "value"), State("shown", "data"), State("job", "data"))
+    on(change_lens, job, *lens, prevent_initial_call=True)
+    example = Input({"type": "example", "index": ALL}, "n_clicks")
+    prompt = Output("prompt", "value", allow_duplicate=True)
+    on(pick_example, prompt, job, example, State("job", "data"), *values, prevent_initial_call=True)
+    on(press_cancel, Input("cancel", "n_clicks"), State("job", "data"), prevent_initial_call=True)
+    ticks = (Input("poll", "n_intervals"), Input("job", "data"))
+    on(poll, Output("status", "data"), Output("shown", "data"), Output("poll", "disabled"), *ticks)
+    on(
+        show_run,
+        Output("strip", "children"),
+        Output("live", "data"),
+        Output("position", "data"),
+        Output("at", "value"),
+        Output("at", "max"),
+        Output("playing", "data"),
+        Output("examples", "children"),
+        Output("at", "marks"),
+        Input("shown", "data"),
+        State("saved", "data"),
+        State("live", "data"),
+        prevent_initial_call=True,
+    )
+    on(write_python, Output("python", "code"), Input("position", "data"), State("shown", "data"))

@@ -1,0 +1,97 @@
+"""The left column: what to run, and how far the run is.
+
+In: a model's name and its examples. Out: components. Knows nothing about runs.
+"""
+
+from __future__ import annotations
+
+import dash_mantine_components as dmc
+from dash import html
+
+from latentlens.models import SHIPPED
+from latentlens.names import LENSES
+from latentlens_app.examples import Example
+
+LENS_TITLES = {"coda": "Coda", "logit": "Logit"}
+
+
+def controls(model: str, examples: tuple[Example, ...]) -> html.Aside:
+    """Everything that describes a run, with Run and Cancel."""
+    return html.Aside(
+        [
+            html.H2("Ask", className="hidden"),
+            dmc.Textarea(
+                id="prompt",
+                label="Prompt",
+                value=examples[0].prompt,
+                autosize=True,
+                minRows=4,
+                maxRows=9,
+                spellCheck=False,
+            ),
+            html.Div(example_buttons(model, examples), id="examples", className="pills"),
+            dmc.Autocomplete(
+                id="model",
+                label="Model",
+                description="a name, a folder or a hub id",
+                value=model,
+                data=sorted({*SHIPPED, model}),
+            ),
+            html.Div(
+                [
+                    dmc.NumberInput(id="iterations", label="Iterations", value=24, step=1, min=1, clampBehavior="none"),
+                    dmc.NumberInput(id="seed", label="Seed", value=0, step=1, min=0, clampBehavior="none"),
+                ],
+                className="pair",
+            ),
+            html.Div(
+                [
+                    html.Span("Lens", id="lens-label", className="label"),
+                    dmc.SegmentedControl(
+                        id="lens",
+                        data=[{"value": name, "label": LENS_TITLES.get(name, name)} for name in LENSES],
+                        value=LENSES[0],
+                        fullWidth=True,
+                        size="sm",
+                        **{"aria-labelledby": "lens-label"},
+                    ),
+                ]
+            ),
+            html.Div(
+                [
+                    dmc.Button("Run", id="run", fullWidth=True, **{"aria-keyshortcuts": "Control+Enter"}),
+                    dmc.Button("Cancel", id="cancel", variant="default", disabled=True),
+                ],
+                className="buttons",
+            ),
+            progress(),
+        ],
+        className="controls",
+        **{"aria-label": "What to run"},
+    )
+
+
+def example_buttons(model: str, examples: tuple[Example, ...]) -> list[html.Button]:
+    """A button for each example, and for the shipped model one that makes another."""
+    buttons = [
+        html.Button(example.title, id={"type": "example", "index": index}, className="pill", title=example.prompt)
+        for index, example in enumerate(examples)
+    ]
+    if model == "walks":
+        another = html.Button("Another random walk", id={"type": "example", "index": -1}, className="pill another")
+        buttons.append(another)
+    return buttons
+
+
+def progress() -> html.Div:
+    """How far the run is."""
+    return html.Div(
+        [
+            dmc.ProgressRoot(
+                dmc.ProgressSection(id="progress", value=0, **{"aria-label": "Progress of the run"}), size="sm"
+            ),
+            html.P(id="progress-text", className="hint", role="status"),
+        ],
+        id="progress-box",
+        className="progress idle",
+    )

@@ -1,0 +1,178 @@
+"""The page: header, controls, token strip, pictures, and the dock with the playhead.
+
+In: what a page opens with. Out: a tree of components. Knows nothing about runs or callbacks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from latentlens_app.cards import card, picture
+from latentlens_app.controls import controls
+from latentlens_app.examples import Example
+from latentlens_app.style import THEME
+
+
+def page(model: str, examples: tuple[Example, ...]) -> dmc.MantineProvider:
+    """The whole page, before anything has run."""
+    return dmc.MantineProvider(
+        [
+            *_stores(),
+            html.A("Skip to the playhead", href="#dock", className="skip"),
+            _header(),
+            html.Div([controls(model, examples), _main()], className="shell"),
+            _dock(),
+            _python(),
+            html.P(id="announce", className="hidden", **{"aria-live": "polite"}),
+        ],
+        theme=THEME,
+        defaultColorScheme="auto",
+    )
+
+
+def _stores() -> list[Any]:
+    """What the page remembers, and its two clocks."""
+    return [
+        dcc.Store(id="loaded", data=True),  # set once, so that what must happen first can wait for it
+        dcc.Store(id="saved"),  # what this tab showed before it was reloaded
+        dcc.Store(id="dark"),
+        dcc.Store(id="job"),
+        dcc.Store(id="status"),
+        dcc.Store(id="shown"),  # the run that is on the page
+        dcc.Store(id="live"),  # what the playhead needs of it
+        dcc.Store(id="position"),
+        dcc.Store(id="bars-data"),
+        dcc.Store(id="playing"),
+        dcc.Download(id="file"),
+        dcc.Interval(id="poll", interval=250, disabled=True),
+        dcc.Interval(id="clock", interval=420, disabled=True),
+    ]
+
+
+def _header() -> html.Header:
+    return html.Header(
+        [
+            html.Div(
+                [
+                    html.Span(className="mark", **{"aria-hidden": "true"}),
+                    html.H1("latentlens"),
+                    html.P("watch a recurrent-depth model think"),
+                ],
+                className="brand",
+            ),
+            html.Div(
+                [
+                    dmc.Button("Python", id="python-open", variant="default", size="compact-sm"),
+                    dmc.ColorSchemeToggle(
+                        id="scheme",
+                        lightIcon=html.Span(className="icon sun"),
+                        darkIcon=html.Span(className="icon moon"),
+                        variant="default",
+                        size="md",
+                        **{"aria-label": "Light or dark"},
+                    ),
+                ],
+                className="actions",
+            ),
+        ],
+        className="top",
+    )
+
+
+def _main() -> html.Main:
+    return html.Main(
+        [
+            dmc.Alert(
+                id="error",
+                title="That did not work",
+                color="red",
+                hide=True,
+                withCloseButton=True,
+                closeButtonLabel="Close",
+            ),
+            html.Section(
+                [
+                    html.Div(
+                        [
+                            html.H2("Tokens", id="strip-title"),
+                            html.P("below each, what the model would answer there", className="hint"),
+                        ],
+                        className="card-head",
+                    ),
+                    html.Div(id="strip", className="strip", role="group", **{"aria-labelledby": "strip-title"}),
+                ],
+                className="card strip-card",
+            ),
+            html.Div([picture("stream"), _now()], className="row first"),
+            html.Div([picture("map"), picture("grid")], className="row second"),
+        ],
+        id="main",
+    )
+
+
+def _now() -> html.Section:
+    """The candidates at the playhead, as bars."""
+    return card(
+        "now",
+        "At the playhead",
+        [
+            html.Div(
+                [html.Span(id="now-iteration", className="number"), html.Span(id="now-where", className="where")],
+                className="now-head",
+            ),
+            html.Div(id="bars", className="bars", role="list", **{"aria-label": "Candidates at the playhead"}),
+            html.P(id="now-bits", className="hint"),
+        ],
+    )
+
+
+def _dock() -> html.Div:
+    return html.Div(
+        [
+            html.Button(
+                html.Span(className="glyph", **{"aria-hidden": "true"}),
+                id="play",
+                className="play",
+                **{"aria-label": "Play", "aria-keyshortcuts": "Space"},
+            ),
+            html.Div(
+                dmc.Slider(
+                    id="at",
+                    min=0,
+                    max=24,
+                    step=1,
+                    value=24,
+                    updatemode="drag",
+                    thumbLabel="Iteration",
+                    label=None,
+                    marks=[],
+                    size=6,
+                    thumbSize=20,
+                ),
+                className="track",
+            ),
+            html.P(id="leader", className="leader"),
+            html.P("← → iteration · space plays · ↑ ↓ token", className="keys"),
+        ],
+        id="dock",
+        className="dock",
+        role="group",
+        tabIndex=-1,
+        **{"aria-label": "Playhead"},
+    )
+
+
+def _python() -> dmc.Modal:
+    return dmc.Modal(
+        [
+            html.P("The same states and the same pictures, in Python.", className="hint"),
+            dmc.CodeHighlight(id="python", code="", language="python", copyLabel="Copy", copiedLabel="Copied"),
+        ],
+        id="python-modal",
+        title="Make this view in Python",
+        size="xl",
+        closeButtonProps={"aria-label": "Close"},
+    )

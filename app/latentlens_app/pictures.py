@@ -1,0 +1,124 @@
+"""The three figures on a page: drawn when a run, a token or a choice changes, and saved to files.
+
+Each callback is a plain function of a `Desk` and of what the page sends. The playhead is not drawn here: the page
+moves it by itself.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
+
+from latentlens_app.cards import OPTIONS, TITLES
+from latentlens_app.desk import Desk
+from latentlens_app.tokens import bar_rows
+from latentlens_app.views import bars, drawing, figure_of
+
+Told = dict[str, Any] | None
+
+
+def show_stream(desk: Desk, position: int | None, dark: bool, mode: str, shown: Told) -> tuple:
+    """The stream of the chosen token."""
+    run = desk.run(shown)
+    if run is None or position is None:
+        return (no_update,) * 2
+    drawn = drawing(run, "stream", position, {"mode": mode})
+    return figure_of(run, drawn, position, dark), alternative("stream", drawn)
+
+
+def show_bars(desk: Desk, position: int | None, shown: Told) -> tuple:
+    """The bars of the chosen token."""
+    run = desk.run(shown)
+    if run is None or position is None:
+        return (no_update,) * 3
+    data = bars(run, position)
+    return bar_rows(data), data, {"--rows": data["height"]}
+
+
+def show_map(desk: Desk, position: int | None, dark: bool, dims: str, color: str, shown: Told) -> tuple:
+    """The paths of all tokens, the chosen one strongly."""
+    run = desk.run(shown)
+    if run is None or position is None:
+        return (no_update,) * 2
+    drawn = drawing(run, "map", position, {"dims": int(dims), "color": color})
+    return figure_of(run, drawn, position, dark), alternative("map", drawn)
+
+
+def show_grid(desk: Desk, shown: Told, dark: bool, color: str) -> tuple:
+    """Every token at every iteration, in a frame as high as its rows."""
+    run = desk.run(shown)
+    if run is None:
+        return (no_update,) * 3
+    drawn = drawing(run, "grid", -1, {"color": color})
+    figure = figure_of(run, drawn, -1, dark)
+    return figure, alternative("grid", drawn), {"height": f"{figure.layout.height}px"}
+
+
+def save(desk: Desk, clicks: list[int | None], shown: Told, position: int | None, dims: str, *choices: str) -> Any:
+    """Send the figure, or its numbers, that the menu was asked for."""
+    run = desk.run(shown)
+    if not any(clicks) or not ctx.triggered_id or run is None:
+        return no_update
+    kind, suffix = ctx.triggered_id["kind"], ctx.triggered_id["suffix"]
+    return file_of(desk, shown, kind, suffix, position or 0, options_of(kind, dims, *choices))
+
+
+def options_of(kind: str, dims: str, mode: str, map_color: str, grid_color: str) -> dict[str, Any]:
+    """The options of one figure, from the choices of all."""
+    return {
+        "stream": {"mode": mode},
+        "map": {"dims": int(dims), "color": map_color},
+        "grid": {"color": grid_color},
+    }[kind]
+
+
+def file_of(desk: Desk, shown: Told, kind: str, suffix: str, position: int, options: dict[str, Any]) -> Any:
+    """A figure as PDF or SVG, or its table as CSV, ready to download."""
+    run = desk.run(shown)
+    if run is None:
+        return no_update
+    drawn = drawing(run, kind, position, options)
+    name = f"latentlens-{kind}.{suffix}"
+    if suffix == "csv":
+        return dcc.send_data_frame(drawn.table().to_csv, name, index=False)
+    with tempfile.TemporaryDirectory() as folder:
+        return dcc.send_file(str(drawn.save(Path(folder) / name)))
+
+
+def alternative(kind: str, drawn: Any) -> str:
+    """What a picture says, for those who do not see it."""
+    return f"{TITLES[kind]}: {drawn.describe()}"
+
+
+def connect(app: Dash, desk: Desk) -> None:
+    """Say which events call which function."""
+
+    def on(function: Any, *wires: Any, **options: Any) -> None:
+        app.callback(*wires, **options)(partial(function, desk))
+
+    assert OPTIONS == {"stream": ("mode",), "map": ("dims", "color"), "grid": ("color",)}
+    position, dark, shown = Input("position", "data"), Input("dark", "data"), Input("shown", "data")
+    mode, dims = Input("stream-mode", "value"), Input("map-dims", "value")
+    map_color, grid_color = Input("map-color", "value"), Input("grid-color", "value")
+
+    def frame(kind: str) -> tuple[Output, Output]:
+        return Output(kind, "figure"), Output(f"{kind}-frame", "aria-label")
+
+    on(show_stream, *frame("stream"), position, dark, mode, shown)
+    on(show_map, *frame("map"), position, dark, dims, map_color, shown)
+    on(show_grid, *frame("grid"), Output("grid-frame", "style"), shown, dark, grid_color)
+    rows = (Output("bars", "children"), Output("bars-data", "data"), Output("bars", "style"))
+    on(show_bars, *rows, position, shown)
+    on(
+        save,
+        Output("file", "data"),
+        Input({"type": "save", "kind": ALL, "suffix": ALL}, "n_clicks"),
+        State("shown", "data"),
+        State("position", "data"),
+        *(State(wire.component_id, "value") for wire in (dims, mode, map_color, grid_color)),
+        prevent_initial_call=True,
+    )

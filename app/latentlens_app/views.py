@@ -1,0 +1,127 @@
+"""What a run looks like: its figures, and the values that the page needs to move its playhead by itself.
+
+In: a `Run`. Out: drawings, and plain JSON. Values are read off the readout and the embedding, never computed.
+Knows nothing about components.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+import latentlens as ll
+from latentlens.figures.base import Drawing
+from latentlens.figures.escape import visible
+from latentlens.figures.style import slot_colour, token_slots
+from latentlens_app.runs import Run
+
+ROWS = 6
+"""How many of the leaders are shown as bars; candidates of the exact answer come on top."""
+
+
+def drawing(run: Run, kind: str, position: int, options: dict[str, Any]) -> Drawing:
+    """One of the three figures of a run; the stream is the one of a single position."""
+    if kind == "map":
+        return ll.figures.map(run.emb, readout=run.out, **options)
+    if kind == "grid":
+        return ll.figures.grid(run.out, **options)
+    return ll.figures.stream(run.out, position=position, **options)
+
+
+def figure_of(run: Run, drawn: Drawing, position: int, dark: bool) -> go.Figure:
+    """A figure for the page, with the chosen token marked and the playhead in sight."""
+    table = drawn.table()
+    if drawn.figure.kind == "map":
+        table["strong"] = table.position == position
+    figure = drawn.figure.draw(table, "browser", dark=dark)
+    return figure.update_layout(uirevision=f"{run.ask.states_key} {drawn.figure}")
+
+
+def live(run: Run) -> dict[str, Any]:
+    """What each token would answer after each iteration, as texts and numbers; also where its state lies."""
+    top = run.out.isel(prompt=0, k=0).transpose("iteration", "position", ...)
+    return {
+        "key": run.ask.key,
+        "iterations": run.traj.iterations,
+        "tokens": [visible(text) for text in run.tokens],
+        "top": [[visible(text) for text in row] for row in ll.token_text(run.out, top.top_token.values).tolist()],
+        "prob": plain(top.top_prob.values),
+        "entropy": plain(top.entropy.values),
+        "bits": plain(top.truth_bits.values) if "truth_bits" in top else None,
+        "commitment": plain(top.commitment.values),
+        "random": bool(run.out.attrs["random_start"]),
+        "coords": plain(run.emb.coords.isel(prompt=0).transpose("iteration", "position", "component").values),
+    }
+
+
+def bars(run: Run, position: int) -> dict[str, Any]:
+    """The tokens that are among the leaders at some iteration, and their probability and place at each.
+
+    `rows`: id, text, colour and exact probability (None where it is not known); `prob[iteration][row]` (None: not
+    among those kept); `place[iteration]`: the rows that are shown, likeliest first.
+    """
+    here = run.out.isel(prompt=0, position=position)
+    followed = here.prob.transpose("iteration", "candidate").values
+    leaders, chances = (here[name].transpose("iteration", "k").values for name in ("top_token", "top_prob"))
+    said: list[dict[int, float]] = []
+    for iteration in range(run.traj.iterations + 1):
+        now = dict(zip(leaders[iteration].tolist(), chances[iteration].tolist()))
+        now.update(zip(here.candidate_token.values.tolist(), followed[iteration].tolist()))
+        said.append({token: chance for token, chance in now.items() if token >= 0})
+    exact = _exact(run, position)
+    shown = [_shown(now, exact) for now in said]
+    tokens = list(dict.fromkeys([*exact, *(token for places in shown for token in places)]))
+    texts, slots = ll.token_text(run.out, np.array(tokens)).tolist(), token_slots(run.out)
+    return {
+        "rows": [
+            {"id": token, "text": visible(text), "colour": slot_colour(slots.get(token, -1)), "exact": exact.get(token)}
+            for token, text in zip(tokens, texts)
+        ],
+        "prob": [[now.get(token) for token in tokens] for now in said],
+        "place": [[tokens.index(token) for token in places] for places in shown],
+        "height": max(map(len, shown)),
+    }
+
+
+def python_of(run: Run, position: int) -> str:
+    """The Python that makes this view."""
+    ask = run.ask
+    also = f", also={list(run.also)!r}" if run.also else ""
+    return "\n".join(
+        [
+            "import latentlens as ll",
+            "",
+            f"model = ll.load({ask.model!r})",
+            f"prompt = {ask.prompt!r}",
+            f"traj = ll.capture(model, prompt, iterations={ask.iterations!r}, seed={ask.seed!r})",
+            f"out = ll.decode(traj, lens={ask.lens!r}{also})",
+            "emb = ll.embed(traj)",
+            "",
+            f'll.figures.stream(out, position={position}).save("stream.pdf")',
+            'll.figures.map(emb, readout=out).save("map.pdf")',
+            'll.figures.grid(out).save("grid.pdf")',
+        ]
+    )
+
+
+def plain(values: np.ndarray) -> list[Any]:
+    """Numbers as JSON, with None for NaN."""
+    return np.where(np.isfinite(values), values.astype(object), None).tolist()
+
+
+def _exact(run: Run, position: int) -> dict[int, float]:
+    """The exact answer at a position, by token id, likeliest first; empty where it is not known."""
+    if "truth" not in run.out:
+        return {}
+    here = run.out.isel(prompt=0, position=position)
+    known = zip(here.candidate_token.values.tolist(), here.truth.values.tolist())
+    return dict(sorted(((t, p) for t, p in known if t >= 0 and p > 0), key=lambda pair: -pair[1]))
+
+
+def _shown(now: dict[int, float], exact: dict[int, float]) -> list[int]:
+    """The tokens that have a bar at one iteration: the leaders and the exact answer, likeliest first."""
+    ranked = sorted(now, key=lambda token: -now[token])
+    kept = {*ranked[:ROWS], *exact}
+    return [token for token in ranked if token in kept]
