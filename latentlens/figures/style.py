@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import xarray as xr
 
@@ -154,7 +155,7 @@ def on_ramp(ramp: Ramp, value: float) -> str:
     '#808080'
     """
     value = min(max(value, 0.0), 1.0)
-    for (low, a), (high, b) in zip(ramp, ramp[1:]):
+    for (low, a), (high, b) in pairwise(ramp):
         if value <= high:
             return mix(a, b, (value - low) / (high - low))
     return ramp[-1][1]

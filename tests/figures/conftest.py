@@ -85,7 +85,7 @@ def competition(iterations: int = 24) -> Tensor:
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder: Path = tmp_path_factory.mktemp("words")
-    toys.write_tokenizer(folder, ["[UNK]", *WORDS[1:]] if False else WORDS + ["[UNK]"])
+    toys.write_tokenizer(folder, [*WORDS, "[UNK]"])
     found = Tokenizer.from_folder(folder)
     assert found is not None
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from latentlens.figures.browser.page import colorbar, colorscale, ink, layout, playhead
+from latentlens.figures.browser.page import CLEAR, colorbar, colorscale, ink, layout, playhead
 from latentlens.figures.escape import for_browser
 from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, shown
 from latentlens.figures.kinds.labels import iteration_ticks
@@ -22,7 +22,7 @@ def draw(figure: Grid, table: pd.DataFrame, dark: bool = False) -> go.Figure:
     texts = np.array([for_browser(t, 8) for t in table.top_text], dtype=object).reshape(rows, -1)
     hover = np.array([for_browser(t) for t in table.top_text], dtype=object).reshape(rows, -1)
     words = [for_browser(word, 12) for word in at["tokens"]]
-    title = COLORS[figure.color] + (", random start above" if above else "")
+    title = COLORS[figure.color] + (" (iteration 0 may lie above)" if above else "")
     heat = {
         "type": "heatmap",
         "x": np.arange(last + 1, dtype=np.int32),
@@ -48,7 +48,7 @@ def draw(figure: Grid, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         "xgap": 1,
         "ygap": 1,
     }
-    axis: dict[str, Any] = {"showgrid": False, "ticks": ""}
+    axis: dict[str, Any] = {"showgrid": False, "ticks": "outside", "tickcolor": CLEAR, "showline": False}
     page = layout(
         figure.kind,
         dark,
@@ -70,8 +70,8 @@ def draw(figure: Grid, table: pd.DataFrame, dark: bool = False) -> go.Figure:
             playhead(figure.playhead, half=0.5),
             _row(at["mark"], dark),
         ],
-        height=int(np.clip(20 * rows + 80, 260, 2400)),
-        margin={"l": 56, "r": 12, "t": 12, "b": 44},
+        height=int(np.clip(20 * rows + 90, 260, 2400)),
+        margin={"l": 56, "r": 12, "t": 32, "b": 44},
     )
     return go.Figure(data=[heat], layout=page)
 

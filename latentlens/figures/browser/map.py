@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from latentlens.figures.browser.page import PLAYHEAD, colorbar, colorscale, ink, layout
-from latentlens.figures.browser.stream import lettering, tint
+from latentlens.figures.browser.stream import tint
 from latentlens.figures.escape import distinct, for_browser
 from latentlens.figures.kinds.map import AXES, Map
 
@@ -26,9 +26,9 @@ def draw(figure: Map, table: pd.DataFrame, dark: bool = False) -> go.Figure:
     data: list[dict[str, Any]] = []
     if len(faint):
         data.append(_lines(figure, faint, "other tokens", shade.faint, 0.8, 0.35))
-        data.append(_states(figure, faint, "states of other tokens", 3, 0.4, dark))
+        data.append(_states(figure, faint, "states of other tokens", 3 if figure.dims == 2 else 2, 0.4, dark))
     data.append(_lines(figure, strong, "paths", shade.muted, 1.6, 0.8))
-    data.append(_states(figure, strong, "states", 7 if figure.dims == 2 else 4, 1.0, dark))
+    data.append(_states(figure, strong, "states", 7 if figure.dims == 2 else 5, 1.0, dark))
     data += [_ends(figure, strong, True, dark), _ends(figure, strong, False, dark)]
     if figure.color == "top":
         data += _legend(figure, table, dark)
@@ -36,7 +36,7 @@ def draw(figure: Map, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         data[-3]["marker"] |= {"showscale": True, "colorbar": colorbar("iteration", dark)}
     data.append(_playhead(figure, strong, dark))
     titles = table.attrs["axes"]
-    page = layout(figure.kind, dark, showlegend=figure.color == "top", margin={"l": 56, "r": 12, "t": 16, "b": 44})
+    page = layout(figure.kind, dark, showlegend=figure.color == "top", margin={"l": 56, "r": 12, "t": 32, "b": 44})
     if figure.dims == 2:
         page["xaxis"] = {"title": {"text": titles[0]}}
         page["yaxis"] = {"title": {"text": titles[1]}, "scaleanchor": "x", "scaleratio": 1}
@@ -53,7 +53,7 @@ def _kind(figure: Map, count: int) -> str:
 
 def _lines(figure: Map, rows: pd.DataFrame, name: str, colour: str, width: float, opacity: float) -> dict[str, Any]:
     count = rows.groupby(["prompt", "position"], sort=False).ngroups
-    trace = {
+    trace: dict[str, Any] = {
         "type": _kind(figure, len(rows)),
         "name": name,
         "mode": "lines",
@@ -214,5 +214,5 @@ def _scene(table: pd.DataFrame, titles: list[str]) -> dict[str, Any]:
     scene: dict[str, Any] = {f"{axis}axis": {"title": {"text": title}} for axis, title in zip(AXES, titles)}
     scene["aspectmode"] = "manual"
     scene["aspectratio"] = dict(zip(AXES, map(float, ratio)))
-    scene["camera"] = {"eye": {"x": 1.25, "y": 1.25, "z": 0.8}}
+    scene["camera"] = {"eye": {"x": 0.85, "y": -1.25, "z": 0.7}, "center": {"x": 0, "y": 0, "z": -0.1}}
     return scene

@@ -88,9 +88,9 @@ def template(dark: bool) -> go.layout.Template:
                 "align": "left",
             },
             "legend": {"font": {"color": shade.text, "size": 12}, "bgcolor": CLEAR, "itemsizing": "constant"},
-            "margin": {"l": 56, "r": 16, "t": 24, "b": 44},
+            "margin": {"l": 56, "r": 16, "t": 32, "b": 44},
             "colorway": [shade.muted],
-            "modebar": {"bgcolor": CLEAR, "color": shade.faint, "activecolor": shade.text, "orientation": "v"},
+            "modebar": {"bgcolor": CLEAR, "color": shade.faint, "activecolor": shade.text, "orientation": "h"},
         }
     )
 
@@ -125,7 +125,7 @@ def playhead(iteration: int | None, half: float = 0.0, **place: Any) -> dict[str
 def write(drawing: Drawing, path: Path, style: str) -> None:
     """One HTML file that needs no network."""
     figure = drawing.plotly()
-    page = figure.to_html(config=CONFIG, include_plotlyjs=True, full_html=True, div_id="latentlens")
+    page = figure.to_html(config=CONFIG, include_plotlyjs=True, default_height="96vh", div_id="latentlens")
     head = "<html>\n<head>"
     title = f'<html lang="en">\n<head><title>latentlens: {drawing.figure.kind}</title>'
     page = page.replace(head, title, 1) if head in page else page.replace("<html>", '<html lang="en">', 1)

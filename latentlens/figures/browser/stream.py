@@ -11,11 +11,13 @@ import plotly.graph_objects as go
 from latentlens.figures.browser.page import ink, layout, playhead
 from latentlens.figures.escape import for_browser
 from latentlens.figures.kinds.labels import Label, iteration_ticks, rank_ticks, spread, stream_labels
-from latentlens.figures.kinds.stream import AXIS, Stream, candidates, wide
+from latentlens.figures.kinds.stream import AXIS, Stream, candidates, commitment_note, truth_marks, wide
 from latentlens.figures.style import mix, readable_on, slot_colour
 
 BAR = 0.03
 """The width of the truth's bar, as a share of the page."""
+STEP = 0.022
+"""The room of a diamond, as a share of the panel."""
 
 
 def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
@@ -26,11 +28,11 @@ def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
     low = 0.27 if figure.entropy else 0.0
     data = _bands(figure, table, dark) + (_truth_bar(table, dark) if bar else [])
     if figure.mode == "line" and at["truth_known"]:
-        data += _truth_marks(table, dark)
+        data += _truth_diamonds(table, dark)
     if figure.entropy:
         data.append(_entropy(table, dark))
     first, last = at["first"], at["iterations"]
-    room = 0.0 if figure.mode == "area" else (last - first) * 0.03
+    room = 0.0 if figure.mode == "area" else _room(figure, table)
     axis = {
         "range": [first, last + room],
         "domain": [0, right - (BAR + 0.012 if bar else 0)],
@@ -48,8 +50,9 @@ def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         shapes=[playhead(figure.playhead), *_marks(figure, table, dark, low)],
         annotations=_labels(figure, table, dark, right) + _notes(figure, table, dark),
         hovermode="x unified",
+        barmode="overlay",
         showlegend=False,
-        margin={"l": 56, "r": 12, "t": 30, "b": 44},
+        margin={"l": 56, "r": 12, "t": 34, "b": 44},
     )
     if figure.entropy:
         top = float(np.nanmax(table.entropy))
@@ -126,14 +129,14 @@ def _below(table: pd.DataFrame, candidate: int) -> float:
     return float(each.truth.iloc[:before].sum())
 
 
-def _truth_marks(table: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
-    known = candidates(table)
-    known = known[(known.candidate >= 0) & (known.truth > 0)]
+def _truth_diamonds(table: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
+    """A diamond a candidate at its exact probability, side by side where they are equal."""
+    first, last = table.attrs["first"], table.attrs["iterations"]
     return [
         {
             "type": "scatter",
             "name": f"truth: {for_browser(c.label)}",
-            "x": [table.attrs["iterations"]],
+            "x": [last + (last - first) * STEP * (0.5 + place)],
             "y": [c.truth],
             "mode": "markers",
             "marker": {
@@ -143,10 +146,22 @@ def _truth_marks(table: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
                 "line": {"color": ink(dark).text, "width": 1.4},
             },
             "cliponaxis": False,
-            "hovertemplate": "%{y:.3f}",
+            "hovertemplate": "truth %{y:.3f}<extra>" + for_browser(c.label) + "</extra>",
         }
-        for c in known.itertuples()
+        for c, place in truth_marks(table)
     ]
+
+
+def _room(figure: Stream, table: pd.DataFrame) -> float:
+    """The room for diamonds right of the last iteration, in iterations."""
+    return (table.attrs["iterations"] - table.attrs["first"]) * (0.012 + STEP * _most_marks(figure, table))
+
+
+def _most_marks(figure: Stream, table: pd.DataFrame) -> int:
+    """How many diamonds stand side by side."""
+    if figure.mode != "line" or not table.attrs["truth_known"]:
+        return 0
+    return 1 + max((place for _, place in truth_marks(table)), default=-1)
 
 
 def _entropy(table: pd.DataFrame, dark: bool) -> dict[str, Any]:
@@ -220,20 +235,17 @@ def _marks(figure: Stream, table: pd.DataFrame, dark: bool, low: float) -> list[
 
 
 def _notes(figure: Stream, table: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
-    """Small words above the panel: the commitment, the random start, the truth."""
+    """Small words above the panel: the commitment, the truth."""
     at, shade = table.attrs, ink(dark)
-    plain = {
-        "showarrow": False,
-        "yref": "paper",
-        "y": 1,
-        "yanchor": "bottom",
-        "font": {"size": 11, "color": shade.muted},
-    }
-    out = []
-    if at["commitment"] >= at["first"]:
-        words = f"{'settled from' if at['settled'] else 'not yet settled:'} iteration {at['commitment']}"
+    plain: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yanchor": "bottom"}
+    plain["font"] = {"size": 11, "color": shade.muted}
+    out, words = [], commitment_note(table)
+    if words:
         near_end = at["commitment"] > at["first"] + 0.6 * (at["iterations"] - at["first"])
         out.append(plain | {"x": at["commitment"], "text": words, "xanchor": "right" if near_end else "left"})
+    if _most_marks(figure, table):
+        span = (at["iterations"] - at["first"]) * STEP
+        out.append(plain | {"x": at["iterations"] + span / 2, "text": "◆ truth", "xanchor": "center"})
     if figure.mode == "area" and at["truth_known"]:
         out.append(plain | {"xref": "x3", "x": 0.5, "text": "truth", "xanchor": "center"})
     return out
@@ -251,7 +263,7 @@ def _labels(figure: Stream, table: pd.DataFrame, dark: bool, right: float) -> li
     rank = figure.mode == "rank"
     heights = [np.log10(label.y) if rank else label.y for label in labels]
     span = np.log10(np.nanmax(table["rank"]) * 1.3) if rank else 1.02
-    end = table.attrs["iterations"] + (table.attrs["iterations"] - table.attrs["first"]) * 0.03
+    end = table.attrs["iterations"] + _room(figure, table)
     placed = spread(heights, 0.075 * span, *((-0.05, span) if rank else (0.0, 1.02)))
     for label, y in zip(labels, placed):
         out.append(_note(label, end, y, lettering(label.slot, dark), "left"))

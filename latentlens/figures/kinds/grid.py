@@ -6,7 +6,7 @@ In: a readout of `decode`. Out: one row a (position, iteration) of one prompt.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,14 @@ import xarray as xr
 
 from latentlens.figures.base import Figure, option
 from latentlens.figures.escape import visible
-from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, check_readout, lengths_of
-from latentlens.readouts import token_text
+from latentlens.figures.kinds.places import (
+    check_iteration,
+    check_position,
+    check_prompt,
+    check_readout,
+    lengths_of,
+    texts,
+)
 
 COLORS = {
     "entropy": "entropy [bits]",
@@ -23,8 +29,8 @@ COLORS = {
     "prob": "probability of the leading candidate",
 }
 """What a cell's colour can say, with its unit."""
-CROWDED = 600
-"""More cells than this, and `text="auto"` writes a candidate only where it takes the lead."""
+CROWDED = 33
+"""More iterations than this, and `text="auto"` writes a candidate only where it takes the lead."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Grid(Figure):
     mark: int | None = option(None, "a position whose row is framed; negative ones count from the end")
     playhead: int | None = option(None, "an iteration to mark", low=0)
 
-    def table(self, out: xr.Dataset) -> pd.DataFrame:  # type: ignore[override]
+    def table(self, out: xr.Dataset) -> pd.DataFrame:
         """One row a (position, iteration), positions first.
 
         Columns: prompt, position, iteration; token (id) and token_text of the prompt; top (id), top_text and prob of
@@ -61,7 +67,7 @@ class Grid(Figure):
         here = out.isel(prompt=prompt, position=slice(length)).transpose("position", "iteration", ...)
         top, tokens = here.top_token.values[..., 0], here.token.values
         position, iteration = np.indices(top.shape)
-        words = token_text(out, tokens)
+        words = texts(out, tokens)
         table = pd.DataFrame(
             {
                 "prompt": prompt,
@@ -70,7 +76,7 @@ class Grid(Figure):
                 "token": tokens[position.ravel()],
                 "token_text": words[position.ravel()],
                 "top": top.ravel(),
-                "top_text": token_text(out, top.ravel()),
+                "top_text": texts(out, top.ravel()),
                 "prob": here.top_prob.values[..., 0].ravel().astype(float),
                 "entropy": here.entropy.values.ravel().astype(float),
                 "kl_to_final": here.kl_to_final.values.ravel().astype(float),
@@ -116,14 +122,18 @@ def colour_range(table: pd.DataFrame, column: str) -> tuple[float, float, bool]:
     return 0.0, high, bool(np.nanmax(values) > high)
 
 
-def shown(figure: Any, table: pd.DataFrame) -> np.ndarray:
-    """Which cells carry text, `[position, iteration]` of bool: all, those where a candidate takes the lead, or none."""
+def shown(figure: Grid, table: pd.DataFrame, crowded: bool | None = None) -> np.ndarray:
+    """Which cells carry text, `[position, iteration]` of bool: all, those where a candidate takes the lead, or none.
+
+    `crowded` says what "auto" is; None decides by the number of iterations. What a random start says is no lead.
+    """
     top = cells(table, "top")
-    mode = figure.text
-    if mode == "auto":
-        mode = "all" if top.size <= CROWDED else "changes"
+    crowded = top.shape[1] > CROWDED if crowded is None else crowded
+    mode = ("changes" if crowded else "all") if figure.text == "auto" else figure.text
     if mode != "changes":
         return np.full(top.shape, mode == "all")
     out = np.ones(top.shape, dtype=bool)
     out[:, 1:] = top[:, 1:] != top[:, :-1]
+    if table.attrs["random_start"]:
+        out[:, 1:2] = True
     return out

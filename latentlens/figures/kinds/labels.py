@@ -15,6 +15,8 @@ from latentlens.figures.kinds.stream import Stream, candidates, wide
 
 ROOM = 0.065
 """A band carries its name where it is at least this thick."""
+LONGEST = 16
+"""Longer names are cut."""
 
 
 @dataclass(frozen=True)
@@ -28,36 +30,39 @@ class Label:
     y: float
 
 
-def stream_labels(figure: Stream, table: pd.DataFrame) -> list[Label]:
-    """One label a candidate that has room: on its band (area), or at the end of its line (line, rank)."""
+def stream_labels(figure: Stream, table: pd.DataFrame, letter: float = 0.012) -> list[Label]:
+    """One label a candidate that has room: on its band (area), or at the end of its line (line, rank).
+
+    `letter` is the width of a letter as a share of the panel's.
+    """
     values = wide(table, "rank" if figure.mode == "rank" else "prob")
     last = table.attrs["iterations"]
     rows = [c for c in candidates(table).itertuples() if c.candidate >= 0 or figure.mode == "area"]
     if figure.mode != "area":
         return [Label(c.candidate, c.slot, c.label, last, float(values[c.candidate].iloc[-1])) for c in rows]
-    upper = values.cumsum(axis=1)
+    upper, steps = values.cumsum(axis=1), np.arange(len(values))
     found = []
     for c in rows:
         band = values[c.candidate].to_numpy()
-        x = _thickest(band, len(c.label))
-        if x is None:
-            continue
-        y = float(np.interp(x, np.arange(len(band)), upper[c.candidate].to_numpy() - band / 2))
-        found.append(Label(c.candidate, c.slot, c.label, values.index[0] + x, y))
+        half = (0.5 * min(len(c.label), LONGEST) + 0.7) * letter * steps[-1]
+        x = _thickest(band, half, int(table.attrs["random_start"] and table.attrs["first"] == 0))
+        if x is not None:
+            y = float(np.interp(x, steps, upper[c.candidate].to_numpy() - band / 2))
+            found.append(Label(c.candidate, c.slot, c.label, float(values.index[0] + x), y))
     return found
 
 
-def _thickest(band: np.ndarray, letters: int) -> float | None:
-    """Where a band is thick enough, over the width of its name, the farthest right; None where it never is."""
-    half = min(max(letters * 0.008 * (len(band) - 1), 0.4), (len(band) - 1) / 3)
-    places = np.linspace(half, len(band) - 1 - half, 4 * len(band))
-    inside = np.array(
-        [np.interp(x + half * np.array([-1, -0.5, 0, 0.5, 1]), np.arange(len(band)), band).min() for x in places]
-    )
+def _thickest(band: np.ndarray, half: float, first: int) -> float | None:
+    """Where a band is thick enough over `half` to both sides, the farthest right; None where it never is."""
+    end = len(band) - 1
+    if first + half > end - half:
+        return None
+    places = np.linspace(first + half, end - half, 4 * len(band))
+    around = places[:, None] + half * np.linspace(-1, 1, 7)
+    inside = np.interp(around, np.arange(len(band)), band).min(axis=1)
     if inside.max() < ROOM:
         return None
-    good = inside >= min(max(ROOM, 0.85 * inside.max()), inside.max())
-    return float(places[np.flatnonzero(good)[-1]])
+    return float(places[np.flatnonzero(inside >= max(ROOM, 0.85 * inside.max()))[-1]])
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -89,10 +94,8 @@ def _isotonic(values: np.ndarray) -> np.ndarray:
         blocks.append([value, 1])
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
             mean, count = blocks.pop()
-            blocks[-1] = [
-                (blocks[-1][0] * blocks[-1][1] + mean * count) / (blocks[-1][1] + count),
-                blocks[-1][1] + count,
-            ]
+            before, size = blocks[-1]
+            blocks[-1] = [(before * size + mean * count) / (size + count), size + count]
     return np.concatenate([np.full(int(count), mean) for mean, count in blocks])
 
 

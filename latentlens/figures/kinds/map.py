@@ -6,19 +6,20 @@ In: an `Embedding`, and a readout where tokens are to be named. Out: one row a (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from latentlens.embeddings import Embedding
 from latentlens.errors import FigureError
 from latentlens.figures.base import Figure, check_whole, option
 from latentlens.figures.escape import visible
-from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, check_readout, several
+from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, check_readout, several, texts
 from latentlens.figures.style import token_slots
-from latentlens.readouts import token_text
+
+if TYPE_CHECKING:
+    from latentlens.embeddings import Embedding
 
 AXES = ("x", "y", "z")
 
@@ -27,8 +28,8 @@ AXES = ("x", "y", "z")
 class Map(Figure):
     """Where the states go: one path a (prompt, position), from a ring at its start to a square at its end.
 
-    By default every position is drawn faintly and each prompt's last one strongly; `position=` draws only those, strongly.
-    Both axes of a 2-D map have the same scale.
+    By default every position is drawn faintly and each prompt's last one strongly; `position=` draws only those,
+    strongly. Both axes of a 2-D map have the same scale.
     """
 
     kind: ClassVar[str] = "map"
@@ -57,11 +58,11 @@ class Map(Figure):
         """The components that are drawn, counted from 1."""
         return tuple(range(1, self.dims + 1)) if self.components is None else self.components
 
-    def table(self, emb: Embedding, readout: xr.Dataset | None = None) -> pd.DataFrame:  # type: ignore[override]
+    def table(self, emb: Embedding, readout: xr.Dataset | None = None) -> pd.DataFrame:
         """One row a (prompt, position, iteration), iterations last.
 
         Columns: prompt, position, iteration; x, y (and z), float32 [state units]; strong (drawn strongly); and with
-        a readout token (id), token_text, top (id), top_text, prob of the leader, slot (its place in the palette; -1: none).
+        a readout token (id), token_text, top (id), top_text, prob of the leader, slot (its place in the palette or -1).
         `attrs`: iterations, axes (titles with the share of variance), model, named, random_start.
         """
         coords = self._checked(emb, readout)
@@ -83,7 +84,7 @@ class Map(Figure):
         share = emb.explained_variance_ratio
         table.attrs = {
             "iterations": count - 1,
-            "axes": [f"PC {c} ({100 * share[c - 1]:.1f}% of variance)" for c in self.axes],
+            "axes": [f"PC {c} ({100 * share[c - 1]:.1f}%{' of variance' * (self.dims == 2)})" for c in self.axes],
             "share": float(sum(share[c - 1] for c in self.axes)),
             "model": str(emb.attrs.get("model")),
             "named": readout is not None,
@@ -102,7 +103,8 @@ class Map(Figure):
         said = (
             f"{many} {'path' if many == 1 else 'paths'} over iterations 0 to {at['iterations']} in PC "
             f"{', '.join(map(str, self.axes))}, which hold {100 * at['share']:.0f}% of the variance; the highlighted "
-            f"states move {steps[~half].mean():.2g} an iteration in the first half and {steps[half].mean():.2g} in the second"
+            f"states move {steps[~half].mean():.2g} an iteration in the first half and {steps[half].mean():.2g} in "
+            "the second"
         )
         if at["named"]:
             end = strong.iloc[-1]
@@ -110,7 +112,7 @@ class Map(Figure):
         return said + "."
 
     def _checked(self, emb: Embedding, readout: xr.Dataset | None) -> xr.DataArray:
-        if not isinstance(emb, Embedding):
+        if not hasattr(emb, "explained_variance_ratio"):
             raise FigureError(f"expected what ll.embed returns for map, got {type(emb).__name__}: embed first")
         coords = emb.coords
         if max(self.axes) > coords.sizes["component"]:
@@ -155,9 +157,9 @@ def _said(readout: xr.Dataset, where: np.ndarray, count: int) -> dict[str, Any]:
     unique, inverse = np.unique(top, return_inverse=True)
     return {
         "token": np.repeat(tokens, count),
-        "token_text": np.repeat(token_text(readout, tokens), count),
+        "token_text": np.repeat(texts(readout, tokens), count),
         "top": top,
-        "top_text": token_text(readout, unique)[inverse],
+        "top_text": texts(readout, unique)[inverse],
         "prob": prob.astype(float),
         "slot": np.array([slots.get(int(t), -1) for t in unique])[inverse],
     }

@@ -46,6 +46,13 @@ def lengths_of(out: xr.Dataset) -> np.ndarray:
     return (out.token.values != -1).sum(1)
 
 
+def texts(out: xr.Dataset, ids: Any) -> np.ndarray:
+    """The texts of token ids of a readout, as they are."""
+    from latentlens.readouts import token_text  # it needs torch, and options are checked without
+
+    return token_text(out, ids)
+
+
 def several(where: str, value: Any) -> list[int] | None:
     """None, one whole number or several, as a list."""
     if value is None:

@@ -15,9 +15,15 @@ import xarray as xr
 from latentlens.errors import FigureError
 from latentlens.figures.base import Figure, option
 from latentlens.figures.escape import distinct, visible
-from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, check_readout, lengths_of
+from latentlens.figures.kinds.places import (
+    check_iteration,
+    check_position,
+    check_prompt,
+    check_readout,
+    lengths_of,
+    texts,
+)
 from latentlens.figures.style import token_slots
-from latentlens.readouts import token_text
 
 REST = "other"
 AXIS = {"area": "share of probability", "line": "probability", "rank": "rank (1 = best)"}
@@ -42,12 +48,12 @@ class Stream(Figure):
     entropy: bool = option(True, "the entropy of the whole prediction in a panel below", choices=(True, False))
     playhead: int | None = option(None, "an iteration to mark", low=0)
 
-    def table(self, out: xr.Dataset) -> pd.DataFrame:  # type: ignore[override]
+    def table(self, out: xr.Dataset) -> pd.DataFrame:
         """One row a (iteration, candidate).
 
-        Columns: iteration; candidate (-1 is the rest of the mass); token (id, -1); label (text as it is); prob, from 0 to 1;
-        rank (1 is best; NaN for the rest); truth, from 0 to 1 (NaN where it is not known); entropy [bits] of the
-        whole prediction; slot, the candidate's place in the palette. `attrs`: prompt, position, position_text,
+        Columns: iteration; candidate (-1 is the rest of the mass); token (id, -1); label (text as it is); prob, from 0
+        to 1; rank (1 is best; NaN for the rest); truth, from 0 to 1 (NaN where it is not known); entropy [bits] of
+        the whole prediction; slot, the candidate's place in the palette. `attrs`: prompt, position, position_text,
         iterations, first, commitment, settled, random_start, model, lens, truth_known.
         """
         check_readout(self.kind, out)
@@ -59,11 +65,10 @@ class Stream(Figure):
         here = out.isel(prompt=prompt, position=position)
         first = self.start or 0
         table = self._rows(here, token_slots(out)).query("iteration >= @first", local_dict={"first": first})
-        text = token_text(out, here.token.values)
         table.attrs = {
             "prompt": prompt,
             "position": position,
-            "position_text": str(text),
+            "position_text": str(texts(out, here.token.values)),
             "iterations": last,
             "first": first,
             "commitment": int(here.commitment),
@@ -105,20 +110,23 @@ class Stream(Figure):
         at, real = table.attrs, table[table.candidate >= 0]
         last = real[real.iteration == at["iterations"]]
         best = last.loc[last.prob.idxmax()]
-        entropy = table.groupby("iteration").entropy.first()
-        since = f"After iteration {at['commitment']}" if at["commitment"] else "From the start"
-        if not at["settled"]:
-            since = f"At the last iteration, {at['iterations']}, and not yet settled,"
+        name, first = visible(best.label), max(at["first"], int(at["random_start"]))
+        entropy = table[table.iteration >= first].groupby("iteration").entropy.first()
+        if best["rank"] > 1:
+            said = f"No followed candidate leads at the end, {name} is the likeliest of them with {best.prob:.2f}"
+        elif at["settled"]:
+            said = f"From iteration {at['commitment']} on {name} leads, with {best.prob:.2f} at the end"
+        else:
+            said = f"Not settled: {name} leads since iteration {at['commitment']}, with {best.prob:.2f} at the end"
         verb = "falls" if entropy.iloc[-1] < entropy.iloc[0] else "rises"
-        said = (
-            f"{since} {visible(best.label)} leads with {best.prob:.2f} at the end; entropy {verb} from "
-            f"{entropy.iloc[0]:.1f} to {entropy.iloc[-1]:.1f} bits over iterations {at['first']} to {at['iterations']}"
+        said += (
+            f"; entropy {verb} from {entropy.iloc[0]:.1f} to {entropy.iloc[-1]:.1f} bits over iterations "
+            f"{first} to {at['iterations']}"
         )
         if at["truth_known"]:
             exact = last[last.truth > 0].sort_values("truth", ascending=False)
-            said += "; the exact answer is " + ", ".join(
-                f"{visible(t.label)} {t.truth:.2f}" for t in exact.itertuples()
-            )
+            shares = ", ".join(f"{visible(row.label)} {row.truth:.2f}" for row in exact.itertuples())
+            said += f"; the exact answer is {shares or 'none of them'}"
         return said + "."
 
 
@@ -131,3 +139,19 @@ def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def candidates(table: pd.DataFrame) -> Any:
     """One row a candidate, in their order: candidate, token, label, truth, slot; the rest is last."""
     return table[table.iteration == table.attrs["first"]][["candidate", "token", "label", "truth", "slot"]]
+
+
+def commitment_note(table: pd.DataFrame) -> str:
+    """The words beside the rule at the commitment; none where it lies before what is drawn."""
+    at = table.attrs
+    if at["commitment"] < at["first"]:
+        return ""
+    words = "commitment" if at["settled"] else "last change, not settled"
+    return f"{words}: iteration {at['commitment']}"
+
+
+def truth_marks(table: pd.DataFrame) -> list[tuple[Any, int]]:
+    """The candidates whose truth is a diamond in line mode, each with how many diamonds are already at its height."""
+    known = candidates(table)
+    rows = list(known[(known.candidate >= 0) & (known.truth > 0)].itertuples())
+    return [(row, sum(abs(row.truth - other.truth) < 0.03 for other in rows[:i])) for i, row in enumerate(rows)]

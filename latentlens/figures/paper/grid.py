@@ -11,11 +11,13 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, shown
 from latentlens.figures.kinds.labels import iteration_ticks
-from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, settings
+from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, page_of, settings, text_size
 from latentlens.figures.style import LIGHT, PAPERS, RAMPS, on_ramp, readable_on
 
-SMALLEST = 4.0
-"""Points; text that would have to be smaller is left out."""
+SMALLEST, CROWDED = 4.0, 5.0
+"""Points: smaller text is left out; where most would be below `CROWDED`, only changes of the lead are written."""
+LETTER = 0.54
+"""The width of a letter, by the size of the text."""
 
 
 def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
@@ -38,8 +40,9 @@ def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
             linewidth=0.3,
         )
         _axes(axes, table, paper.size)
-        bar = page.colorbar(mesh, ax=axes, pad=0.01, fraction=0.05, aspect=max(8, 40 * rows / (rows + 10)))
-        bar.set_label(COLORS[figure.color] + (" (random start above)" if above else ""))
+        more = "max" if above else "neither"
+        bar = page.colorbar(mesh, ax=axes, pad=0.01, fraction=0.05, aspect=max(8, 40 * rows / (rows + 10)), extend=more)
+        bar.set_label(COLORS[figure.color])
         bar.outline.set_visible(False)
         _texts(axes, figure, table, page)
         _frames(axes, figure, table)
@@ -53,7 +56,7 @@ def _axes(axes: Axes, table: pd.DataFrame, size: float) -> None:
     axes.xaxis.set_major_locator(FixedLocator(iteration_ticks(0, at["iterations"], 14)))
     axes.yaxis.set_major_locator(FixedLocator(range(rows)))
     axes.yaxis.set_major_formatter(FixedFormatter([for_paper(word, 12) for word in at["tokens"]]))
-    room = axes.figure.get_size_inches()[1] * 0.85 * 72 / rows
+    room = page_of(axes).get_figheight() * 0.85 * 72 / rows
     axes.tick_params(axis="y", length=0, labelsize=min(size - 1, room * 0.8))
     axes.tick_params(axis="x", length=2)
     axes.spines[:].set_visible(False)
@@ -61,20 +64,21 @@ def _axes(axes: Axes, table: pd.DataFrame, size: float) -> None:
 
 def _texts(axes: Axes, figure: Grid, table: pd.DataFrame, page: Page) -> None:
     """As large as the cell allows; a text may run over the empty cells to its right."""
-    at, visible = table.attrs, shown(figure, table)
-    rows, columns = visible.shape
+    rows, columns = cells(table, "top").shape
     width, height = page.get_size_inches() * 72
-    cell = (width * 0.82 / columns, height * 0.85 / rows)
+    cell = (width * 0.78 / columns, height * 0.85 / rows)
+    longest = np.quantile([len(for_paper(text, 8)) for text in table.top_text.unique()], 0.8)
+    visible = shown(figure, table, crowded=bool(cell[0] < LETTER * longest * CROWDED))
     low, high, _ = colour_range(table, figure.color)
     values, words = cells(table, figure.color), cells(table, "top_text")
     for row, column in np.argwhere(visible):
         word = for_paper(words[row, column], 8)
         following = np.flatnonzero(visible[row, column + 1 :])
         room = cell[0] * (1 + (following[0] if len(following) else columns - 1 - column))
-        size = min(cell[1] * 0.7, room * 0.95 / (0.5 * max(len(word), 2)), PAPERS[page.paper_style].size - 1)
+        size = min(cell[1] * 0.7, room * 0.9 / (LETTER * max(len(word), 2)), text_size(axes) - 1.5)
         if size < SMALLEST:
             continue
-        inside = len(word) * 0.5 * size <= cell[0]
+        inside = len(word) * LETTER * size <= cell[0] * 0.95
         colour = readable_on(on_ramp(RAMPS[figure.color][0], (values[row, column] - low) / (high - low)))
         axes.text(
             column if inside else column - 0.45,

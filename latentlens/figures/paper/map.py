@@ -14,7 +14,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from latentlens.figures.escape import distinct, for_paper
 from latentlens.figures.kinds.map import AXES, Map
 from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, settings
-from latentlens.figures.style import LIGHT, PAPERS, RAMPS, on_ramp, slot_colour
+from latentlens.figures.style import LIGHT, RAMPS, on_ramp, slot_colour
 
 NAMED = 8
 """At most this many paths carry the name of their token."""
@@ -26,7 +26,7 @@ def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
     """Faint paths below, strong ones with their states above, rings at starts and squares at ends."""
     faint, strong = table[~table.strong], table[table.strong]
     with settings(style):
-        page = new_page(style, 0.72, least=2.4, most=5.0)
+        page = new_page(style, _aspect(figure, table), least=2.0, most=5.0)
         axes = page.add_subplot(projection="3d" if figure.dims == 3 else None)
         if len(faint):
             _paths(axes, figure, faint, LIGHT.faint, 0.35, 0.35)
@@ -40,6 +40,14 @@ def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
         else:
             _legend(axes, table)
     return page
+
+
+def _aspect(figure: Map, table: pd.DataFrame) -> float:
+    """Height by width of a page that the states fill."""
+    if figure.dims == 3:
+        return 0.72
+    wide, high = (np.ptp(table[axis].to_numpy()) or 1.0 for axis in ("x", "y"))
+    return float(np.clip(0.85 * high / wide, 0.3, 0.85)) + 0.08
 
 
 def _points(figure: Map, rows: pd.DataFrame) -> np.ndarray:
@@ -110,7 +118,7 @@ def _ends(axes: Any, figure: Map, strong: pd.DataFrame) -> None:
 
 
 def _flat(axes: Any, table: pd.DataFrame) -> None:
-    axes.set_xlabel(table.attrs["axes"][0].replace("%", "%"))
+    axes.set_xlabel(table.attrs["axes"][0])
     axes.set_ylabel(table.attrs["axes"][1])
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.06)

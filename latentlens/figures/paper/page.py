@@ -1,6 +1,6 @@
 """What every matplotlib figure shares: fonts, sizes, and how it is saved.
 
-In: a paper style. Out: an empty page of that width, and files whose text is text. No pyplot, no global state left behind.
+In: a paper style. Out: an empty page of that width, and files whose text is text. No pyplot, no global state left.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PLAYHEAD = "#e5484d"
 _RC_LOCK = threading.RLock()
 
 
-def rc(style: str) -> dict[str, Any]:
+def rc(style: str) -> Any:
     """matplotlib's settings for a venue: embedded TrueType, text kept as text, quiet axes."""
     size = PAPERS[style].size
     return {
@@ -102,13 +102,23 @@ class Page(MatplotlibFigure):
 
 
 def new_page(style: str, aspect: float, least: float = 0.0, most: float = 8.5) -> Page:
-    """An empty page as wide as the style's column; `aspect` is height by width, in inches between `least` and `most`."""
+    """An empty page as wide as the style's column, `aspect` times as high, from `least` to `most` inches."""
     width = PAPERS[style].width
     page = Page(figsize=(width, min(max(width * aspect, least), most)), layout="constrained")
     page.paper_style = style
     FigureCanvasAgg(page)
     page.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.03)  # type: ignore[union-attr, call-arg]
     return page
+
+
+def page_of(axes: Axes) -> Page:
+    """The page that an axes is on."""
+    return axes.get_figure(root=True)  # type: ignore[return-value]
+
+
+def text_size(axes: Axes) -> float:
+    """The size of the page's text in points."""
+    return PAPERS[page_of(axes).paper_style].size
 
 
 def colormap(name: str) -> LinearSegmentedColormap:

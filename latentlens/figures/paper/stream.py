@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.labels import iteration_ticks, rank_ticks, spread, stream_labels
-from latentlens.figures.kinds.stream import AXIS, Stream, candidates, wide
-from latentlens.figures.paper.page import Page, new_page, playhead, settings
-from latentlens.figures.style import LIGHT, PAPERS, mix, readable_on, slot_colour
+from latentlens.figures.kinds.stream import AXIS, Stream, candidates, commitment_note, truth_marks, wide
+from latentlens.figures.paper.page import Page, new_page, page_of, playhead, settings, text_size
+from latentlens.figures.style import LIGHT, mix, readable_on, slot_colour
 
 
 def draw(figure: Stream, table: pd.DataFrame, style: str = "default") -> Page:
@@ -20,7 +23,7 @@ def draw(figure: Stream, table: pd.DataFrame, style: str = "default") -> Page:
     bar = figure.mode == "area" and at["truth_known"]
     with settings(style):
         page = new_page(style, 0.56 if figure.entropy else 0.44, least=2.2 if figure.entropy else 1.7)
-        heights, widths = ([3.2, 1] if figure.entropy else [1]), ([1, 0.03] if bar else [1])
+        heights, widths = ([3.2, 1] if figure.entropy else [1]), ([1, 0.055] if bar else [1])
         axes = page.subplots(len(heights), len(widths), height_ratios=heights, width_ratios=widths, squeeze=False)
         main = axes[0, 0]
         (_areas if figure.mode == "area" else _lines)(main, figure, table)
@@ -37,7 +40,9 @@ def draw(figure: Stream, table: pd.DataFrame, style: str = "default") -> Page:
             _truth_bar(axes[0, 1], table)
             if figure.entropy:
                 axes[1, 1].set_axis_off()
-        _note(main, table, PAPERS[style].size - 1)
+        if commitment_note(table):
+            across = (at["commitment"] - at["first"]) / (at["iterations"] - at["first"])
+            _over(main, across, commitment_note(table), "right" if across > 0.6 else "left")
         page.align_ylabels(panels)
     return page
 
@@ -50,7 +55,8 @@ def _areas(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
     )
     for band, candidate in zip(bands, each.candidate):
         band.set_gid(f"candidate {candidate}")
-    for label in stream_labels(figure, table):
+    size = text_size(axes)
+    for label in stream_labels(figure, table, 0.5 * size / (0.8 * 72 * page_of(axes).get_figwidth())):
         colour = readable_on(slot_colour(label.slot))
         axes.text(label.x, label.y, for_paper(label.text, 16), color=colour, ha="center", va="center", zorder=5)
 
@@ -74,29 +80,40 @@ def _lines(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
             label=for_paper(c.label),
             gid=f"candidate {c.candidate}",
         )
-        if not rank and c.truth > 0:
-            axes.plot(
-                [at["iterations"]],
-                [c.truth],
-                marker="D",
-                markersize=4.5,
-                markerfacecolor=slot_colour(c.slot),
-                markeredgecolor=LIGHT.text,
-                markeredgewidth=0.7,
-                linestyle="none",
-                clip_on=False,
-                zorder=6,
-                gid=f"truth {c.candidate}",
-            )
-    _end_labels(axes, figure, table)
+    marks = [] if rank or not at["truth_known"] else truth_marks(table)
+    for c, place in marks:
+        _diamond(axes, c, place)
+    most = 1 + max((place for _, place in marks), default=-1)
+    if most:
+        _over(axes, 1, "truth", "left", (2, 3))
+    _end_labels(axes, figure, table, 4 + 7 * most)
 
 
-def _end_labels(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
+def _diamond(axes: Axes, c: Any, place: int) -> None:
+    """A candidate's exact probability, right of the last iteration."""
+    shift = ScaledTranslation((5 + 7 * place) / 72, 0, page_of(axes).dpi_scale_trans)
+    axes.plot(
+        [1],
+        [c.truth],
+        transform=axes.get_yaxis_transform() + shift,
+        marker="D",
+        markersize=4.2,
+        markerfacecolor=slot_colour(c.slot),
+        markeredgecolor=LIGHT.text,
+        markeredgewidth=0.6,
+        linestyle="none",
+        clip_on=False,
+        zorder=6,
+        gid=f"truth {c.candidate}",
+    )
+
+
+def _end_labels(axes: Axes, figure: Stream, table: pd.DataFrame, away: float) -> None:
     """Names at the right end of the lines, spread so that they do not lie on one another."""
     labels = stream_labels(figure, table)
-    rank, size = figure.mode == "rank", axes.xaxis.label.get_size()
+    rank, size = figure.mode == "rank", text_size(axes)
     span = np.log10(np.nanmax(table["rank"]) * 1.3) if rank else 1.02
-    inches = axes.figure.get_size_inches()[1] * (0.62 if figure.entropy else 0.75)
+    inches = page_of(axes).get_figheight() * (0.62 if figure.entropy else 0.75)
     gap = 1.1 * size / 72 / inches * span
     heights = [np.log10(label.y) if rank else label.y for label in labels]
     placed = spread(heights, gap, *((-0.05, span) if rank else (0.0, 1.02)))
@@ -105,7 +122,7 @@ def _end_labels(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
             for_paper(label.text, 16),
             (1, 10**y if rank else y),
             xycoords=axes.get_yaxis_transform(),
-            xytext=(6, 0),
+            xytext=(away, 0),
             textcoords="offset points",
             color=mix(slot_colour(label.slot), LIGHT.text, 0.3),
             va="center",
@@ -135,9 +152,9 @@ def _entropy(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(
         bits.index, bits, color=LIGHT.muted, marker="o", markersize=2, markeredgewidth=0, clip_on=False, gid="entropy"
     )
-    axes.set_ylabel("entropy\n[bits]")
+    axes.set_ylabel("entropy\n[bits]", linespacing=1.0)
     axes.set_ylim(0, float(bits.max()) * 1.08 or 1)
-    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.grid(axis="y")
 
 
@@ -170,26 +187,22 @@ def _truth_bar(axes: Axes, table: pd.DataFrame) -> None:
                 gid=f"truth {c.candidate}",
             )
             below += c.truth
-    axes.set(xlim=(-0.5, 0.5), ylim=(0, 1), xticks=[], yticks=[])
+    axes.set(xlim=(-1, 1), ylim=(0, 1), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    axes.set_title("truth", pad=3, fontsize=axes.xaxis.label.get_size() - 1, color=LIGHT.muted)
+    _over(axes, 0.5, "truth", "center")
 
 
-def _note(axes: Axes, table: pd.DataFrame, size: float) -> None:
-    at = table.attrs
-    if at["commitment"] < at["first"]:
-        return
-    words = f"{'settled from' if at['settled'] else 'not yet settled:'} iteration {at['commitment']}"
-    near_end = at["commitment"] > at["first"] + 0.6 * (at["iterations"] - at["first"])
+def _over(axes: Axes, across: float, words: str, align: Any, away: tuple[float, float] = (0, 3)) -> None:
+    """Small words above the panel, at a share of its width."""
     axes.annotate(
         words,
-        (at["commitment"], 1),
-        xycoords=axes.get_xaxis_transform(),
-        xytext=(0, 3),
+        (across, 1),
+        xycoords="axes fraction",
+        xytext=away,
         textcoords="offset points",
-        ha="right" if near_end else "left",
+        ha=align,
         va="bottom",
-        fontsize=size,
+        fontsize=text_size(axes) - 1,
         color=LIGHT.muted,
         annotation_clip=False,
     )
