@@ -43,7 +43,7 @@ check: setup
 
 # One thread a core: the ratios hold on a noisy machine, the seconds do not.
 bench: setup
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --timeout=0 --benchmark-columns=min,median,rounds
 
 docs: setup
 	$(BIN)/sphinx-build --fail-on-warning --quiet -b html docs docs/_build/html

@@ -254,3 +254,7 @@ def _whole(text: str, least: int, most: int, what: str) -> int:
     if not least <= value <= most:
         raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
     return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,7 +20,6 @@ import toys
 import latentlens as ll
 
 DATA = Path(__file__).parent / "data"
-torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")

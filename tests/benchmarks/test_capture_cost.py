@@ -1,0 +1,63 @@
+"""What looking costs: capture against the same run without it; targets are at most 1.05."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import latentlens as ll
+from latentlens.models import walks
+from latentlens.models.raven import Raven, RavenConfig
+
+GRAPH = "Ann : Bob Cal . Bob : Dee Ann . Cal : Dee Eve . Dee : Ann Bob . Eve : Cal Dee ."
+
+
+@pytest.fixture(scope="module")
+def model() -> ll.LatentModel:
+    return ll.load("walks")
+
+
+def test_capture_against_the_bare_run_of_walks(compare, model):
+    """64 prompts, 24 iterations."""
+    traj = ll.capture(model, [f"{GRAPH} {n % 5} steps from Ann" for n in range(64)], iterations=1)
+
+    def bare() -> None:
+        with torch.no_grad():
+            model.run(traj.tokens, iterations=24, mask=traj.mask)
+
+    compare(
+        lambda: ll.capture(model, tokens=traj.tokens, mask=traj.mask, iterations=24, progress=False), bare, rounds=31
+    )
+
+
+def test_capture_against_the_bare_run_of_huginns_layout(compare):
+    """n_embd 1,024, 16 iterations on 4 x 64 tokens."""
+    torch.manual_seed(0)
+    config = RavenConfig.from_dict(
+        {
+            "n_embd": 1024,
+            "n_heads": 16,
+            "intermediate_size": 3072,
+            "padded_vocab_size": 4096,
+            "n_layers_in_prelude": 2,
+            "n_layers_in_recurrent_block": 4,
+            "n_layers_in_coda": 2,
+            "mean_recurrence": 16,
+            "block_size": 128,
+        }
+    )
+    model = Raven(config).eval().requires_grad_(False)
+    ids = torch.randint(0, 4096, (4, 64))
+
+    def bare() -> None:
+        with torch.no_grad():
+            model.run(ids, iterations=16)
+
+    compare(lambda: ll.capture(model, tokens=ids, iterations=16, progress=False), bare, rounds=7)
+
+
+def test_prompts_captured_and_decoded_a_second(rate, model):
+    """1,000 prompts, 24 iterations, the default readout at every position."""
+    count = 1000
+    prompts = [prompt for steps in range(5) for prompt in walks.sample(count // 5, steps, seed=steps)]
+    rate(lambda: ll.decode(ll.capture(model, prompts, iterations=24, progress=False), progress=False), count, "prompts")
