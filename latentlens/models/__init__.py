@@ -31,6 +31,13 @@ FAMILIES = (
         title="Huginn (Geiping et al. 2025): prelude, recurrent core, coda",
         offers=("step", "coda", "layers"),
     ),
+    Family(
+        name="ouro",
+        model_types=("ouro",),
+        module="latentlens.models.ouro",
+        title="Ouro (Zhu et al. 2025): all layers and the norm, again and again, with an exit gate",
+        offers=("step", "gate", "layers"),
+    ),
 )
 
 

@@ -32,10 +32,14 @@ class NativeModel(HookedRootModule, LatentModel):
     def layers(self, state: Tensor, context: Context) -> list:
         """The parts of one iteration: functions, each from the tensor before it to one layer's output."""
 
+    def close(self, state: Tensor) -> Tensor:
+        """What an iteration does after its last layer; nothing, for most families."""
+        return state
+
     def step(self, state: Tensor, context: Context) -> Tensor:
         for layer in self.layers(state, context):
             state = layer(state)
-        return state
+        return self.close(state)
 
     def run(
         self,
@@ -56,12 +60,21 @@ class NativeModel(HookedRootModule, LatentModel):
                 break
             for number, layer in enumerate(self.layers(state, context)):
                 state = self._announce_layer(layer(state), At(iteration, number), on_state)
-            state, stopped = self._announce(state, At(iteration), on_state)
+            state, stopped = self._announce(self.close(state), At(iteration), on_state)
         return self.finish(state, context)
 
     def forward(self, tokens: Tensor, iterations: int | None = None, seed: int = 0) -> Tensor:
         """`run`, under the name by which TransformerLens and torch call a module."""
         return self.run(tokens, iterations=iterations, seed=seed)
+
+    def given(self, state: Tensor, like: Tensor) -> Tensor:
+        """A chosen `s_0`, if it has the shape of the model's own."""
+        if tuple(state.shape) != tuple(like.shape):
+            raise CaptureError(
+                f"expected initial_state of shape {list(like.shape)} [prompt, position, d_model], "
+                f"got {list(state.shape)}"
+            )
+        return state.to(like)
 
     def _announce(self, state: Tensor, at: At, on_state: OnState | None) -> tuple[Tensor, bool]:
         if self.hook_state.fwd_hooks:

@@ -24,6 +24,7 @@ from transformer_lens.hook_points import HookPoint
 from latentlens.errors import CaptureError, ModelError
 from latentlens.models.base import Context, checked_mask, checked_tokens
 from latentlens.models.native import NativeModel
+from latentlens.models.parts import RMSNorm, must_be_understood, must_equal, positive, rope_angles
 
 # What this file computes. Another value of one of these keys is another model: it is refused, by name.
 UNDERSTOOD: dict[str, tuple[Any, ...]] = {
@@ -61,15 +62,10 @@ class RavenConfig:
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> RavenConfig:
         """Read Huginn's `config.json`; refuses a value that this file does not compute, and names it."""
-        for key, values in UNDERSTOOD.items():
-            if key in config and config[key] not in values:
-                raise ModelError(
-                    f"expected {key} to be {' or '.join(map(repr, values))} in the config, got {config[key]!r}: "
-                    "this variant of Huginn is not understood"
-                )
-        n_embd, n_heads = _positive(config, "n_embd"), _positive(config, "n_heads")
-        _must_equal(config, "head_dim", n_embd // n_heads)
-        _must_equal(config, "num_key_value_heads", n_heads)
+        must_be_understood(config, UNDERSTOOD, "Huginn")
+        n_embd, n_heads = positive(config, "n_embd"), positive(config, "n_heads")
+        must_equal(config, "head_dim", n_embd // n_heads)
+        must_equal(config, "num_key_value_heads", n_heads)
         if n_embd % (2 * n_heads):
             raise ModelError(f"expected n_embd to be a multiple of 2 n_heads = {2 * n_heads}, got n_embd {n_embd}")
         init = config.get("init_values") or {}
@@ -77,13 +73,13 @@ class RavenConfig:
         return cls(
             n_embd=n_embd,
             n_heads=n_heads,
-            intermediate_size=_positive(config, "intermediate_size"),
-            vocab_size=_positive(config, "padded_vocab_size" if "padded_vocab_size" in config else "vocab_size"),
-            n_layers_in_prelude=_positive(config, "n_layers_in_prelude"),
-            n_layers_in_recurrent_block=_positive(config, "n_layers_in_recurrent_block"),
-            n_layers_in_coda=_positive(config, "n_layers_in_coda"),
-            mean_recurrence=_positive(config, "mean_recurrence"),
-            block_size=_positive(config, "block_size"),
+            intermediate_size=positive(config, "intermediate_size"),
+            vocab_size=positive(config, "padded_vocab_size" if "padded_vocab_size" in config else "vocab_size"),
+            n_layers_in_prelude=positive(config, "n_layers_in_prelude"),
+            n_layers_in_recurrent_block=positive(config, "n_layers_in_recurrent_block"),
+            n_layers_in_coda=positive(config, "n_layers_in_coda"),
+            mean_recurrence=positive(config, "mean_recurrence"),
+            block_size=positive(config, "block_size"),
             norm_eps=float(config.get("norm_eps", 1e-6)),
             rope_base=float(config.get("rope_base", 50_000)),
             qk_bias=bool(config.get("qk_bias", True)),
@@ -91,32 +87,6 @@ class RavenConfig:
             embed_scale=float(scale),
             state_std=float(init.get("std", math.sqrt(2 / (5 * n_embd)))),
         )
-
-
-def _positive(config: dict[str, Any], key: str) -> int:
-    value = config.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ModelError(f"expected {key} to be a whole number of 1 or more in the config, got {value!r}")
-    return value
-
-
-def _must_equal(config: dict[str, Any], key: str, value: int) -> None:
-    if config.get(key) not in (None, value):
-        raise ModelError(f"expected {key} to be {value} in the config, got {config[key]!r}: not understood")
-
-
-class RMSNorm(nn.Module):
-    """Root mean square norm, computed in float32 and scaled in the model's dtype."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return normed.type_as(x) * self.weight
 
 
 class Attention(nn.Module):
@@ -228,7 +198,7 @@ class Raven(NativeModel):
         rotary = self.rotary(x.shape[1])
         for block in self.transformer.prelude:
             x = block(x, rotary)
-        state = self.start(x, seed) if initial_state is None else self._given(initial_state, x)
+        state = self.start(x, seed) if initial_state is None else self.given(initial_state, x)
         return Context(state=state, inputs=x, extra={"rotary": rotary})
 
     def embed(self, tokens: Int[Tensor, "prompt position"]) -> Float[Tensor, "prompt position d_model"]:
@@ -276,19 +246,8 @@ class Raven(NativeModel):
                 "shorten the prompt"
             )
         head_dim = self.config.n_embd // self.config.n_heads
-        # In the authors' order of operations: their states then agree to the last bit, not only to 1e-4.
-        powers = torch.arange(0, head_dim, 2, device=self.device).float() / head_dim
-        frequencies = 1.0 / (self.config.rope_base**powers)
-        angles = torch.outer(torch.arange(length, device=self.device).float(), frequencies)
+        angles = rope_angles(length, head_dim, self.config.rope_base, self.device)
         return angles.cos()[:, None], angles.sin()[:, None]
-
-    def _given(self, state: Tensor, like: Tensor) -> Tensor:
-        if tuple(state.shape) != tuple(like.shape):
-            raise CaptureError(
-                f"expected initial_state of shape {list(like.shape)} [prompt, position, d_model], "
-                f"got {list(state.shape)}"
-            )
-        return state.to(like)
 
 
 def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:

@@ -1,0 +1,61 @@
+"""What native families are built of: checks of a config's values, and the norm that they share.
+
+In: a config as read from JSON. Out: whole numbers that are there, or a refusal that names the key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentlens.errors import ModelError
+
+
+def must_be_understood(config: dict[str, Any], understood: dict[str, tuple[Any, ...]], family: str) -> None:
+    """Refuse a value of a key that matters which the family's file does not compute, by name."""
+    for key, values in understood.items():
+        if key in config and config[key] not in values:
+            raise ModelError(
+                f"expected {key} to be {' or '.join(map(repr, values))} in the config, got {config[key]!r}: "
+                f"this variant of {family} is not understood"
+            )
+
+
+def positive(config: dict[str, Any], key: str) -> int:
+    """A whole number of 1 or more."""
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ModelError(f"expected {key} to be a whole number of 1 or more in the config, got {value!r}")
+    return value
+
+
+def must_equal(config: dict[str, Any], key: str, value: int) -> None:
+    """Refuse a key that is there with another value than the one that follows from the rest."""
+    if config.get(key) not in (None, value):
+        raise ModelError(f"expected {key} to be {value} in the config, got {config[key]!r}: not understood")
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm (Zhang and Sennrich 2019), computed in float32 and scaled in the model's dtype."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return normed.type_as(x) * self.weight
+
+
+def rope_angles(length: int, head_dim: int, base: float, device: torch.device) -> Tensor:
+    """`[position, head_dim / 2]` rotation angles in float32 (Su et al. 2021).
+
+    In the order of operations of the authors of Huginn and Ouro: their states then agree to the last bit.
+    """
+    powers = torch.arange(0, head_dim, 2, device=device).float() / head_dim
+    frequencies = 1.0 / (base**powers)
+    return torch.outer(torch.arange(length, device=device).float(), frequencies)
