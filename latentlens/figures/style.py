@@ -13,8 +13,9 @@ import xarray as xr
 
 from latentlens.names import STYLES
 
-PALETTE = ("#0072b2", "#e08e00", "#009e73", "#cc5b9b", "#56b4e9", "#c8401c", "#8c7ae6", "#a3a500")
-"""Colours of candidates, told apart with any kind of colour vision (after Okabe and Ito 2008)."""
+PALETTE = ("#0072b2", "#d48c00", "#09ba67", "#ae5889", "#6f9eff", "#ab4339", "#7058d8", "#896c00")
+"""Colours of candidates: any two are apart with every kind of colour vision (a test measures it), and all can be seen
+on a white and on a dark page."""
 OTHER = "#b4b8bf"
 """The mass that no candidate holds."""
 

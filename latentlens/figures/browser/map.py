@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from latentlens.figures.browser.page import PLAYHEAD, colorbar, colorscale, ink, layout
 from latentlens.figures.browser.stream import tint
 from latentlens.figures.escape import distinct, for_browser
+from latentlens.figures.kinds.labels import free_places
 from latentlens.figures.kinds.map import AXES, Map
 
 HOVERS = 20_000
@@ -42,7 +43,7 @@ def draw(figure: Map, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         page["yaxis"] = {"title": {"text": titles[1]}, "scaleanchor": "x", "scaleratio": 1}
     else:
         page["scene"] = _scene(table, titles)
-        page["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
+        page["margin"] = {"l": 0, "r": 8, "t": 32, "b": 8}
     page["legend"] = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
     return go.Figure(data=data, layout=page)
 
@@ -169,11 +170,20 @@ def _ends(figure: Map, strong: pd.DataFrame, start: bool, dark: bool) -> dict[st
     if figure.dims == 3:
         del trace["cliponaxis"]
     if not start and len(rows) <= NAMED:
-        trace |= {"mode": "markers+text", "text": end_names(rows), "textposition": "top center"}
+        trace |= {"mode": "markers+text", "text": end_names(rows), "textposition": _places(figure, strong, rows)}
         trace["textfont"] = {"color": shade.text, "size": 12}
     for axis in AXES[: figure.dims]:
         trace[axis] = rows[axis].to_numpy(np.float32)
     return trace
+
+
+def _places(figure: Map, strong: pd.DataFrame, rows: pd.DataFrame) -> Any:
+    """Where the names stand, for a page of the usual size."""
+    if figure.dims == 3:
+        return "top center"
+    spans = [float(np.ptp(strong[axis].to_numpy())) or 1.0 for axis in ("x", "y")]
+    scale = min(700 / spans[0], 380 / spans[1]) / 13
+    return free_places(rows[["x", "y"]].to_numpy() * scale, [len(name) for name in end_names(rows)])
 
 
 def end_names(rows: pd.DataFrame) -> list[str]:
@@ -214,5 +224,5 @@ def _scene(table: pd.DataFrame, titles: list[str]) -> dict[str, Any]:
     scene: dict[str, Any] = {f"{axis}axis": {"title": {"text": title}} for axis, title in zip(AXES, titles)}
     scene["aspectmode"] = "manual"
     scene["aspectratio"] = dict(zip(AXES, map(float, ratio)))
-    scene["camera"] = {"eye": {"x": 0.85, "y": -1.25, "z": 0.7}, "center": {"x": 0, "y": 0, "z": -0.1}}
+    scene["camera"] = {"eye": {"x": 0.68, "y": -1.0, "z": 0.56}, "center": {"x": 0, "y": 0, "z": -0.08}}
     return scene

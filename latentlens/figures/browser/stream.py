@@ -52,7 +52,7 @@ def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         hovermode="x unified",
         barmode="overlay",
         showlegend=False,
-        margin={"l": 56, "r": 12, "t": 34, "b": 44},
+        margin={"l": 56, "r": 12, "t": 44, "b": 44},
     )
     if figure.entropy:
         top = float(np.nanmax(table.entropy))

@@ -119,3 +119,42 @@ def rank_ticks(top: float) -> list[int]:
     [1, 2, 5, 10]
     """
     return [t for base in (1, 10, 100, 1_000, 10_000, 100_000) for t in (base, 2 * base, 5 * base) if t <= top]
+
+
+PLACES = {
+    "top center": (0, 1),
+    "bottom center": (0, -1),
+    "middle right": (1, 0),
+    "middle left": (-1, 0),
+    "top right": (1, 1),
+    "bottom right": (1, -1),
+    "top left": (-1, 1),
+    "bottom left": (-1, -1),
+}
+"""Where a name may stand beside its point, the best first."""
+
+
+def free_places(points: np.ndarray, letters: Sequence[int]) -> list[str]:
+    """A place for each name, so that no name lies on another name or on a point; `points` `[n, 2]` in text heights.
+
+    >>> free_places(np.array([[0.0, 0.0], [0.1, 0.0], [9.0, 9.0]]), [3, 3, 3])
+    ['top center', 'bottom center', 'top center']
+    """
+    dots = [(x - 0.4, x + 0.4, y - 0.4, y + 0.4) for x, y in points]
+    taken: list[tuple[float, float, float, float]] = []
+    out = []
+    for number, ((x, y), count) in enumerate(zip(points, letters, strict=True)):
+        half = 0.3 * max(count, 2)
+        boxes = {}
+        for place, (across, up) in PLACES.items():
+            cx, cy = x + across * (half + 0.6), y + up * 1.1
+            boxes[place] = (cx - half, cx + half, cy - 0.55, cy + 0.55)
+        others = taken + dots[:number] + dots[number + 1 :]
+        best = next((p for p, box in boxes.items() if not any(_overlap(box, other) for other in others)), "top center")
+        taken.append(boxes[best])
+        out.append(best)
+    return out
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]

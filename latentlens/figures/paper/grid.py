@@ -41,7 +41,15 @@ def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
         )
         _axes(axes, table, paper.size)
         more = "max" if above else "neither"
-        bar = page.colorbar(mesh, ax=axes, pad=0.01, fraction=0.05, aspect=max(8, 40 * rows / (rows + 10)), extend=more)
+        bar = page.colorbar(
+            mesh,
+            ax=axes,
+            pad=0.01,
+            fraction=0.1,
+            aspect=0.85 * page.get_figheight() / 0.1,
+            extend=more,
+            extendfrac=0.02,
+        )
         bar.set_label(COLORS[figure.color])
         bar.outline.set_visible(False)
         _texts(axes, figure, table, page)

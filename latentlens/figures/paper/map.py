@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from latentlens.figures.escape import distinct, for_paper
+from latentlens.figures.kinds.labels import PLACES, free_places
 from latentlens.figures.kinds.map import AXES, Map
-from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, settings
+from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, page_of, settings, text_size
 from latentlens.figures.style import LIGHT, RAMPS, on_ramp, slot_colour
 
 NAMED = 8
@@ -27,25 +30,23 @@ def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
     faint, strong = table[~table.strong], table[table.strong]
     with settings(style):
         page = new_page(style, _aspect(figure, table), least=2.0, most=5.0)
+        scale = min(page.get_figwidth() / 5.5, 1.0)
         axes = page.add_subplot(projection="3d" if figure.dims == 3 else None)
         if len(faint):
             _paths(axes, figure, faint, LIGHT.faint, 0.35, 0.35)
-            _states(axes, figure, faint, 2.0, 0.35)
+            _states(axes, figure, faint, 2.5 * scale, 0.4)
         _paths(axes, figure, strong, LIGHT.muted, 0.8, 0.8)
-        _states(axes, figure, strong, 14.0, 1.0)
-        _ends(axes, figure, strong)
+        _states(axes, figure, strong, 14.0 * scale, 1.0)
+        _ends(axes, figure, table, strong)
         (_spatial if figure.dims == 3 else _flat)(axes, table)
-        if figure.color == "iteration":
-            _colour_bar(page, axes, table)
-        else:
-            _legend(axes, table)
+        (_colour_bar if figure.color == "iteration" else _legend)(page, axes, table)
     return page
 
 
 def _aspect(figure: Map, table: pd.DataFrame) -> float:
     """Height by width of a page that the states fill."""
     if figure.dims == 3:
-        return 0.72
+        return 0.6
     wide, high = (np.ptp(table[axis].to_numpy()) or 1.0 for axis in ("x", "y"))
     return float(np.clip(0.85 * high / wide, 0.3, 0.85)) + 0.08
 
@@ -78,7 +79,7 @@ def _states(axes: Any, figure: Map, rows: pd.DataFrame, size: float, alpha: floa
     dots.set_rasterized(len(rows) > RASTER)
 
 
-def _ends(axes: Any, figure: Map, strong: pd.DataFrame) -> None:
+def _ends(axes: Any, figure: Map, table: pd.DataFrame, strong: pd.DataFrame) -> None:
     names = AXES[: figure.dims]
     for start in (True, False):
         edge = strong.iteration.min() if start else strong.iteration.max()
@@ -95,13 +96,7 @@ def _ends(axes: Any, figure: Map, strong: pd.DataFrame) -> None:
             gid="start" if start else "end",
         )
     if len(rows) <= NAMED:
-        for row in rows.itertuples():
-            text = for_paper(row.token_text, 14) if "token_text" in rows else f"position {row.position}"
-            place = [getattr(row, axis) for axis in names]
-            if figure.dims == 3:
-                axes.text(*place, f"  {text}", zorder=6)
-            else:
-                axes.annotate(text, place, xytext=(5, 4), textcoords="offset points", zorder=6)
+        _names(axes, figure, table, rows)
     if figure.playhead is not None:
         rows = strong[strong.iteration == figure.playhead]
         axes.plot(
@@ -117,6 +112,30 @@ def _ends(axes: Any, figure: Map, strong: pd.DataFrame) -> None:
         )
 
 
+def _names(axes: Any, figure: Map, table: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """The token at each path's end, or its position where no readout names it."""
+    named = "token_text" in rows
+    texts = [for_paper(str(row.token_text), 14) if named else f"position {row.position}" for row in rows.itertuples()]
+    if figure.dims == 3:
+        for text, row in zip(texts, rows.itertuples()):
+            axes.text(row.x, row.y, row.z, f"  {text}", zorder=6)
+        return
+    size = text_size(axes)
+    scale = 0.8 * 72 * page_of(axes).get_figwidth() / (float(np.ptp(table.x.to_numpy())) or 1.0) / size
+    places = free_places(rows[["x", "y"]].to_numpy() * scale, [len(text) for text in texts])
+    for text, place, row in zip(texts, places, rows.itertuples()):
+        across, up = PLACES[place]
+        axes.annotate(
+            text,
+            (row.x, row.y),
+            xytext=(across * 0.6 * size, up * 0.6 * size),
+            textcoords="offset points",
+            ha=("right", "center", "left")[across + 1],
+            va=("top", "center", "bottom")[up + 1],
+            zorder=6,
+        )
+
+
 def _flat(axes: Any, table: pd.DataFrame) -> None:
     axes.set_xlabel(table.attrs["axes"][0])
     axes.set_ylabel(table.attrs["axes"][1])
@@ -128,52 +147,58 @@ def _flat(axes: Any, table: pd.DataFrame) -> None:
 
 
 def _spatial(axes: Any, table: pd.DataFrame) -> None:
+    """Axes with their true proportions, none flatter than two fifths of the longest, close to their titles.
+
+    The place is fixed, because matplotlib's layout does not see the titles of a 3-D axes.
+    """
+    page = page_of(axes)
+    page.set_layout_engine("none")
+    side = 0.7 / page.get_figwidth()
+    axes.set_position((-0.05, 0.02, 1.02 - side, 0.98))
     spans = np.array([np.ptp(table[axis].to_numpy()) or 1.0 for axis in AXES])
-    axes.set_box_aspect(np.clip(spans / spans.max(), 0.4, 1), zoom=0.95)
+    axes.set_box_aspect(np.clip(spans / spans.max(), 0.4, 1), zoom=0.8 + 0.05 * page.get_figwidth())
     for axis, name, title in zip((axes.xaxis, axes.yaxis, axes.zaxis), AXES, table.attrs["axes"]):
         values = table[name].to_numpy()
         getattr(axes, f"set_{name}lim")(float(np.nanmin(values)), float(np.nanmax(values)))
-        getattr(axes, f"set_{name}label")(title)
-        axis.set_major_locator(MaxNLocator(4))
+        getattr(axes, f"set_{name}label")(title, labelpad=-4)
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axis.set_tick_params(pad=-2)
         axis.pane.set_facecolor("white")
         axis.pane.set_edgecolor(LIGHT.grid)
         axis._axinfo["grid"].update(color=LIGHT.grid, linewidth=0.4)
     axes.view_init(elev=22, azim=-55)
 
 
-def _colour_bar(page: Page, axes: Any, table: pd.DataFrame) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+def _side(page: Page, axes: Any) -> Any:
+    """The page's right edge, for a colour bar beside a 3-D axes."""
+    side = 0.7 / page.get_figwidth()
+    return page.add_axes((1 - 0.75 * side, 0.2, 0.1 / page.get_figwidth(), 0.6))
 
+
+def _colour_bar(page: Page, axes: Any, table: pd.DataFrame) -> None:
     scale = ScalarMappable(Normalize(0, max(table.attrs["iterations"], 1)), colormap("iteration"))
-    bar = page.colorbar(scale, ax=axes, pad=0.02 if "z" not in table else 0.1, fraction=0.04, aspect=28)
+    if "z" in table:
+        bar = page.colorbar(scale, cax=_side(page, axes))
+    else:
+        bar = page.colorbar(scale, ax=axes, pad=0.02, fraction=0.1, aspect=0.85 * page.get_figheight() / 0.1)
     bar.set_label("iteration")
     bar.outline.set_visible(False)
     bar.locator = MaxNLocator(6, integer=True)
     bar.update_ticks()
 
 
-def _legend(axes: Any, table: pd.DataFrame) -> None:
+def _legend(page: Page, axes: Any, table: pd.DataFrame) -> None:
+    """Who leads, in the order of the colours; what leads at a random start only is "other"."""
     seen = table.drop_duplicates("slot").sort_values("slot")
     seen = pd.concat([seen[seen.slot >= 0], seen[seen.slot < 0]])
     named = distinct(seen.top.tolist(), seen.top_text)
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4}
     handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker="o",
-            markersize=4,
-            color=slot_colour(slot),
-            label=for_paper(name, 16) if slot >= 0 else "other",
-        )
+        Line2D([], [], color=slot_colour(slot), label=for_paper(name, 16) if slot >= 0 else "other", **dot)
         for name, slot in zip(named, seen.slot)
     ]
-    axes.legend(
-        handles=handles,
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-        title="leads",
-        handletextpad=0.2,
-        borderaxespad=0.4,
-    )
+    place: dict[str, Any] = {"handles": handles, "title": "leads", "handletextpad": 0.2, "borderaxespad": 0.4}
+    if "z" in table:
+        page.legend(loc="center right", **place)
+    else:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **place)
