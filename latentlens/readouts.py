@@ -17,6 +17,7 @@ from torch import Tensor
 
 from latentlens.candidates import Plan, Track, gather
 from latentlens.errors import ReadoutError
+from latentlens.exits import exit_iteration, exit_pdf
 from latentlens.lenses import Lens, find_lens
 from latentlens.progress import Progress, progress_bar
 from latentlens.statistics import LogitStream, Statistics
@@ -62,7 +63,8 @@ def decode(
         KL(p_R || p_r), `kl_step` = KL(p_{r-1} || p_r) in bits; `commitment`, the first iteration from which
         top-1 never changes, and `settled`, whether it held for the last 4 iterations; `text`, the text of every
         token id that occurs. Where the model's task knows the exact answer (`walks` does), `truth`, the
-        probability of each candidate, and `truth_bits` = KL(truth || p_r), at the prompt's last position.
+        probability of each candidate, and `truth_bits` = KL(truth || p_r), at the prompt's last position. Where the
+        model has an exit gate, `exit_pdf`, `exit_cdf` and, at the model's own threshold, `exit_iteration`.
 
     Raises:
         ReadoutError: options that do not fit. TokenError: a tracked text that is not one token.
@@ -212,6 +214,8 @@ def _dataset(
     if any(truth is not None for truth in truths):
         data["truth"] = (("prompt", "position", "candidate"), truth_of(token, truths, mask))
         data["truth_bits"] = (cells, torch.cat([part[2] for part in parts]))
+    if model.exit_threshold is not None:
+        data |= _exits(traj, cells)
     out = xr.Dataset(
         {name: (dims, value.numpy()) for name, (dims, value) in data.items()},
         coords={"iteration": np.arange(traj.iterations + 1)},
@@ -223,6 +227,21 @@ def _dataset(
         },
     )
     return _with_text(_with_units(out), traj, labels)
+
+
+def _exits(traj: Trajectory, cells: tuple[str, ...]) -> dict[str, Any]:
+    """What the exit gate says: the pdf and cdf of stopping, and where the model's own threshold stops."""
+    model = traj.needs_model()
+    with torch.no_grad():
+        gate = torch.stack([model.gate(states[1:].to(model.device)).cpu() for states in traj.states])
+    pdf = exit_pdf(gate.transpose(0, 1)).transpose(0, 1)
+    stop = exit_iteration(pdf.transpose(0, 1), model.exit_threshold or 0.0)
+    none, blank = torch.full_like(pdf[:, :1], torch.nan), ~traj.mask[:, None]
+    return {
+        "exit_pdf": (cells, torch.cat([none, pdf], 1).masked_fill(blank, torch.nan)),
+        "exit_cdf": (cells, torch.cat([none, pdf.cumsum(1)], 1).masked_fill(blank, torch.nan)),
+        "exit_iteration": (("prompt", "position"), stop.masked_fill(~traj.mask, -1)),
+    }
 
 
 def _with_units(out: xr.Dataset) -> xr.Dataset:
@@ -239,6 +258,9 @@ def _with_units(out: xr.Dataset) -> xr.Dataset:
         "commitment": ("first iteration from which the top candidate never changes", "iteration"),
         "settled": (f"whether the commitment held for the last {SETTLED} iterations", "bool"),
         "token": ("token of the prompt", "token id"),
+        "exit_pdf": ("probability that the exit gate stops here", "1"),
+        "exit_cdf": ("probability that the exit gate has stopped by here", "1"),
+        "exit_iteration": ("iteration at which the model's own exit threshold stops", "iteration"),
         "truth": ("exact probability of the candidates", "1"),
         "truth_bits": ("KL(truth || p_r)", "bits"),
     }

@@ -58,8 +58,9 @@ class LatentModel(ABC):
 
     Attributes are set by each family: `family` and `name` (what to call it), `iterations` (how many the model
     itself would make), `d_model`, `n_layers` (blocks within one iteration), `vocab_size` (length of the logits),
-    `random_start` (whether `s_0` is drawn), `normed_state` (whether the state already went through the norm), and
-    `tokenizer` (None: token ids only), and `truth` (the exact answer to a prompt, where the model's task knows it).
+    `random_start` (whether `s_0` is drawn), `normed_state` (whether the state already went through the norm),
+    `tokenizer` (None: token ids only), `truth` (the exact answer to a prompt, where the model's task knows it), and
+    `exit_threshold` (the summed exit probability at which a model with an exit gate stops; None: it has no gate).
     """
 
     family: str
@@ -72,6 +73,7 @@ class LatentModel(ABC):
     normed_state: bool = False
     tokenizer: Tokenizer | None = None
     truth: Callable[[str], dict[str, float]] | None = None
+    exit_threshold: float | None = None
 
     @abstractmethod
     def begin(
@@ -118,6 +120,10 @@ class LatentModel(ABC):
     @abstractmethod
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits of a normed hidden state, in the model's dtype."""
+
+    def gate(self, state: Float[Tensor, "... d_model"]) -> Float[Tensor, "..."]:
+        """The exit gate's lam_r for states `s_1, s_2 ...`, from 0 to 1; only models with a gate have one."""
+        raise CaptureError(f"expected a model with an exit gate, got {self.name!r} ({self.family}), which has none")
 
     @property
     @abstractmethod
