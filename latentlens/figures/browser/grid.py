@@ -1,4 +1,4 @@
-"""Draw a grid with plotly: one heatmap; a click on a cell gives customdata [position, iteration]."""
+"""Draw a grid with plotly; a click on a cell gives customdata [position, iteration]."""
 
 from __future__ import annotations
 
@@ -9,71 +9,93 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from latentlens.figures.browser.page import CLEAR, colorbar, colorscale, ink, layout, playhead
-from latentlens.figures.escape import for_browser
-from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, shown
+from latentlens.figures.escape import for_browser, visible
+from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, writings
 from latentlens.figures.kinds.labels import iteration_ticks
+
+WIDTH = 840
+"""Pixels across the cells of a page of the usual size; texts are cut to fit it."""
 
 
 def draw(figure: Grid, table: pd.DataFrame, dark: bool = False) -> go.Figure:
-    """One heatmap on (x, y); `layout.shapes[0]` frames the playhead's column, `shapes[1]` the marked row."""
+    """Traces: the heatmap, and the leaders' texts in an ink that can be read on each cell.
+
+    `layout.shapes[0]` frames the playhead's column, `shapes[1]` the marked row.
+    """
     at, shade = table.attrs, ink(dark)
     rows, last = len(at["tokens"]), at["iterations"]
+    axis: dict[str, Any] = {"showgrid": False, "ticks": "outside", "tickcolor": CLEAR, "showline": False}
+    across = {"title": {"text": "iteration"}, "range": [-0.5, last + 0.5], "tickformat": "d"}
+    down = {"range": [rows - 0.5, -0.5], "tickvals": list(range(rows))}
+    page = layout(
+        figure.kind,
+        dark,
+        xaxis=axis | across | {"tickvals": iteration_ticks(0, last, 14)},
+        yaxis=axis
+        | down
+        | {
+            "ticktext": [for_browser(word, 12) for word in at["tokens"]],
+            "tickfont": {"size": 11, "color": shade.text},
+        },
+        shapes=[playhead(figure.playhead, half=0.5), _row(at["mark"], dark)],
+        height=int(np.clip(20 * rows + 90, 260, 2400)),
+        margin={"l": 56, "r": 12, "t": 32, "b": 44},
+        showlegend=False,
+    )
+    return go.Figure(data=[_cells(figure, table, dark), _texts(figure, table, dark)], layout=page)
+
+
+def _cells(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
+    at = table.attrs
     low, high, above = colour_range(table, figure.color)
-    texts = np.array([for_browser(t, 8) for t in table.top_text], dtype=object).reshape(rows, -1)
-    hover = np.array([for_browser(t) for t in table.top_text], dtype=object).reshape(rows, -1)
-    words = [for_browser(word, 12) for word in at["tokens"]]
-    title = COLORS[figure.color] + (" (iteration 0 may lie above)" if above else "")
-    heat = {
+    leaders = cells(table, "top_text")
+    hover = [
+        [f"<b>{for_browser(word)}</b> at {position}, iteration {r}<br>leader {for_browser(leaders[position, r])}"]
+        for position, word in enumerate(at["tokens"])
+        for r in range(at["iterations"] + 1)
+    ]
+    return {
         "type": "heatmap",
-        "x": np.arange(last + 1, dtype=np.int32),
-        "y": np.arange(rows, dtype=np.int32),
+        "name": "cells",
+        "x": np.arange(at["iterations"] + 1, dtype=np.int32),
+        "y": np.arange(len(at["tokens"]), dtype=np.int32),
         "z": cells(table, figure.color),
-        "text": np.where(shown(figure, table), texts, "").tolist(),
-        "hovertext": [
-            [
-                f"<b>{for_browser(word)}</b> at {position}, iteration {iteration}<br>"
-                f"leader {hover[position, iteration]} "
-                for iteration in range(last + 1)
-            ]
-            for position, word in enumerate(at["tokens"])
-        ],
-        "texttemplate": "%{text}",
-        "textfont": {"size": 11 if (last + 1) <= 26 else 9},
+        "hovertext": np.array(hover, dtype=object).reshape(leaders.shape).tolist(),
         "customdata": np.stack([cells(table, "position"), cells(table, "iteration")], -1).astype(np.int32),
         "hovertemplate": "%{hovertext}<br>" + COLORS[figure.color].split(" [")[0] + " %{z:.3f}<extra></extra>",
         "zmin": low,
         "zmax": high,
         "colorscale": colorscale(figure.color, dark),
-        "colorbar": colorbar(title, dark),
+        "colorbar": colorbar(COLORS[figure.color] + (" (iteration 0 may lie above)" if above else ""), dark),
         "xgap": 1,
         "ygap": 1,
     }
-    axis: dict[str, Any] = {"showgrid": False, "ticks": "outside", "tickcolor": CLEAR, "showline": False}
-    page = layout(
-        figure.kind,
-        dark,
-        xaxis=axis
-        | {
-            "title": {"text": "iteration"},
-            "range": [-0.5, last + 0.5],
-            "tickvals": iteration_ticks(0, last, 14),
-            "tickformat": "d",
-        },
-        yaxis=axis
-        | {
-            "range": [rows - 0.5, -0.5],
-            "tickvals": list(range(rows)),
-            "ticktext": words,
-            "tickfont": {"size": 11, "color": shade.text},
-        },
-        shapes=[
-            playhead(figure.playhead, half=0.5),
-            _row(at["mark"], dark),
-        ],
-        height=int(np.clip(20 * rows + 90, 260, 2400)),
-        margin={"l": 56, "r": 12, "t": 32, "b": 44},
-    )
-    return go.Figure(data=[heat], layout=page)
+
+
+def _texts(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
+    """The leaders, in black or white by the colour of the cell, cut to their room; nothing to hover or to click."""
+    written = writings(figure, table, dark)
+    columns = table.attrs["iterations"] + 1
+    size = 11 if columns <= 26 else 9
+    cell = WIDTH / columns / (0.6 * size)  # in letters
+    texts, across, places = [], [], []
+    for w in written:
+        text = for_browser(w.text, max(int(min(cell * w.room, 8)), 2))
+        inside = len(visible(w.text, 8)) <= cell
+        texts.append(text)
+        across.append(w.column if inside or w.room == 1 else w.column - 0.47)
+        places.append("middle center" if inside or w.room == 1 else "middle right")
+    return {
+        "type": "scatter",
+        "name": "leaders",
+        "mode": "text",
+        "x": np.array(across, dtype=np.float32),
+        "y": np.array([w.row for w in written], dtype=np.int32),
+        "text": texts,
+        "textposition": places,
+        "textfont": {"size": size, "color": [w.ink for w in written]},
+        "hoverinfo": "skip",
+    }
 
 
 def _row(position: int | None, dark: bool) -> dict[str, Any]:

@@ -224,5 +224,5 @@ def _scene(table: pd.DataFrame, titles: list[str]) -> dict[str, Any]:
     scene: dict[str, Any] = {f"{axis}axis": {"title": {"text": title}} for axis, title in zip(AXES, titles)}
     scene["aspectmode"] = "manual"
     scene["aspectratio"] = dict(zip(AXES, map(float, ratio)))
-    scene["camera"] = {"eye": {"x": 0.68, "y": -1.0, "z": 0.56}, "center": {"x": 0, "y": 0, "z": -0.08}}
+    scene["camera"] = {"eye": {"x": 0.8, "y": -1.2, "z": 0.66}, "center": {"x": 0, "y": 0, "z": -0.12}}
     return scene

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from latentlens.figures.browser.page import ink, layout, playhead
 from latentlens.figures.escape import for_browser
-from latentlens.figures.kinds.labels import Label, iteration_ticks, rank_ticks, spread, stream_labels
+from latentlens.figures.kinds.labels import Label, iteration_ticks, rank_ticks, spread, stream_labels, unlabelled
 from latentlens.figures.kinds.stream import AXIS, Stream, candidates, commitment_note, truth_marks, wide
 from latentlens.figures.style import mix, readable_on, slot_colour
 
@@ -51,7 +51,8 @@ def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         annotations=_labels(figure, table, dark, right) + _notes(figure, table, dark),
         hovermode="x unified",
         barmode="overlay",
-        showlegend=False,
+        showlegend=True,
+        legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0},
         margin={"l": 56, "r": 12, "t": 44, "b": 44},
     )
     if figure.entropy:
@@ -76,6 +77,7 @@ def _bands(figure: Stream, table: pd.DataFrame, dark: bool) -> list[dict[str, An
     """A trace a candidate; the first candidate lies at the bottom, the rest on top."""
     column = "rank" if figure.mode == "rank" else "prob"
     values, out = wide(table, column), []
+    nameless = unlabelled(table, stream_labels(figure, table)) if figure.mode == "area" else []
     x = values.index.to_numpy(np.int32)
     edge = ink(dark).page
     for c in candidates(table).itertuples():
@@ -90,6 +92,7 @@ def _bands(figure: Stream, table: pd.DataFrame, dark: bool) -> list[dict[str, An
             "mode": "lines",
             "line": {"color": colour, "width": 2.4, "dash": "dot" if c.slot >= 8 else "solid"},
             "hovertemplate": "%{y:.3f}" if column == "prob" else "%{y:d}",
+            "showlegend": c.candidate in nameless,
             "meta": {"candidate": int(c.candidate), "token": int(c.token)},
         }
         if figure.mode == "area":
@@ -117,6 +120,7 @@ def _truth_bar(table: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
                 "yaxis": "y",
                 "marker": {"color": tint(c.slot, dark), "line": {"color": ink(dark).page, "width": 1}},
                 "hovertemplate": "truth %{y:.3f}<extra>" + for_browser(c.label) + "</extra>",
+                "showlegend": False,
             }
         )
     return out
@@ -147,6 +151,7 @@ def _truth_diamonds(table: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
             },
             "cliponaxis": False,
             "hovertemplate": "truth %{y:.3f}<extra>" + for_browser(c.label) + "</extra>",
+            "showlegend": False,
         }
         for c, place in truth_marks(table)
     ]
@@ -177,6 +182,7 @@ def _entropy(table: pd.DataFrame, dark: bool) -> dict[str, Any]:
         "line": {"color": colour, "width": 1.8},
         "marker": {"size": 4},
         "hovertemplate": "%{y:.2f} bits",
+        "showlegend": False,
         "cliponaxis": False,
     }
 

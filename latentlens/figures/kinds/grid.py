@@ -22,6 +22,7 @@ from latentlens.figures.kinds.places import (
     lengths_of,
     texts,
 )
+from latentlens.figures.style import RAMPS, on_ramp, readable_on
 
 COLORS = {
     "entropy": "entropy [bits]",
@@ -136,4 +137,29 @@ def shown(figure: Grid, table: pd.DataFrame, crowded: bool | None = None) -> np.
     out[:, 1:] = top[:, 1:] != top[:, :-1]
     if table.attrs["random_start"]:
         out[:, 1:2] = True
+    return out
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A text on a grid: where it starts, how many cells it may run over, and the ink that can be read on them."""
+
+    row: int
+    column: int
+    room: int
+    ink: str
+    text: str
+
+
+def writings(figure: Grid, table: pd.DataFrame, dark: bool = False, crowded: bool | None = None) -> list[Writing]:
+    """The texts that are shown; each ends where the next begins, or where the cells would need the other ink."""
+    visible, words = shown(figure, table, crowded), cells(table, "top_text")
+    low, high, _ = colour_range(table, figure.color)
+    ramp, values = RAMPS[figure.color][int(dark)], (cells(table, figure.color) - low) / (high - low)
+    inks = np.array([readable_on(on_ramp(ramp, value)) for value in values.ravel()]).reshape(values.shape)
+    out = []
+    for row, column in np.argwhere(visible).tolist():
+        ends = visible[row, column + 1 :] | (inks[row, column + 1 :] != inks[row, column])
+        room = int(np.argmax(ends)) if ends.any() else len(ends)
+        out.append(Writing(row, column, room + 1, str(inks[row, column]), str(words[row, column])))
     return out

@@ -15,6 +15,8 @@ from latentlens.figures.kinds.stream import Stream, candidates, wide
 
 ROOM = 0.065
 """A band carries its name where it is at least this thick."""
+SEEN = 0.02
+"""A band that never reaches this share is too thin to be asked about."""
 LONGEST = 16
 """Longer names are cut."""
 
@@ -50,6 +52,13 @@ def stream_labels(figure: Stream, table: pd.DataFrame, letter: float = 0.012) ->
             y = float(np.interp(x, steps, upper[c.candidate].to_numpy() - band / 2))
             found.append(Label(c.candidate, c.slot, c.label, float(values.index[0] + x), y))
     return found
+
+
+def unlabelled(table: pd.DataFrame, labels: Sequence[Label]) -> list[int]:
+    """The candidates that can be seen but carry no name: they go into a legend."""
+    peaks = wide(table, "prob").loc[int(table.attrs["random_start"]) :].max()
+    named = {label.candidate for label in labels}
+    return [c for c in peaks.index.tolist() if c not in named and peaks[c] >= SEEN]
 
 
 def _thickest(band: np.ndarray, half: float, first: int) -> float | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from latentlens.embeddings import Embedding
 
 AXES = ("x", "y", "z")
+COLOURED = 8
+"""At most this many leading candidates have a colour of their own; the rarest are "other"."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Map(Figure):
         columns |= {AXES[d]: chosen[..., d].ravel() for d in range(self.dims)}
         columns["strong"] = np.repeat([strong for *_, strong in paths], count)
         if readout is not None:
-            columns |= _said(readout, where, count)
+            columns |= _said(readout, where, count, columns["strong"])
         table = pd.DataFrame(columns)
         share = emb.explained_variance_ratio
         table.attrs = {
@@ -147,7 +149,7 @@ class Map(Figure):
         return [(check_position(length, p, prompt), True) for p in self.position]  # type: ignore[union-attr]
 
 
-def _said(readout: xr.Dataset, where: np.ndarray, count: int) -> dict[str, Any]:
+def _said(readout: xr.Dataset, where: np.ndarray, count: int, strong: np.ndarray) -> dict[str, Any]:
     """Tokens and leaders of the chosen paths, a value a vertex."""
     cells = readout.transpose("prompt", "position", "iteration", ...)
     tokens = readout.token.transpose("prompt", "position").values[where[:, 0], where[:, 1]]
@@ -161,5 +163,13 @@ def _said(readout: xr.Dataset, where: np.ndarray, count: int) -> dict[str, Any]:
         "top": top,
         "top_text": texts(readout, unique)[inverse],
         "prob": prob.astype(float),
-        "slot": np.array([slots.get(int(t), -1) for t in unique])[inverse],
+        "slot": _coloured(np.array([slots.get(int(t), -1) for t in unique])[inverse], strong),
     }
+
+
+def _coloured(slots: np.ndarray, strong: np.ndarray) -> np.ndarray:
+    """The slots, with -1 for all but the most frequent; those of the strong paths come first."""
+    kinds, inverse, counts = np.unique(slots, return_inverse=True, return_counts=True)
+    weight = counts + len(slots) * np.bincount(inverse, weights=strong, minlength=len(kinds))
+    order = kinds[np.argsort(-weight, kind="stable")]
+    return np.where(np.isin(slots, order[order >= 0][:COLOURED]), slots, -1)

@@ -118,11 +118,10 @@ class Stream(Figure):
             said = f"From iteration {at['commitment']} on {name} leads, with {best.prob:.2f} at the end"
         else:
             said = f"Not settled: {name} leads since iteration {at['commitment']}, with {best.prob:.2f} at the end"
+        start, end = f"{entropy.iloc[0]:.1f}", f"{entropy.iloc[-1]:.1f}"
         verb = "falls" if entropy.iloc[-1] < entropy.iloc[0] else "rises"
-        said += (
-            f"; entropy {verb} from {entropy.iloc[0]:.1f} to {entropy.iloc[-1]:.1f} bits over iterations "
-            f"{first} to {at['iterations']}"
-        )
+        change = f"stays at {end}" if start == end else f"{verb} from {start} to {end}"
+        said += f"; entropy {change} bits over iterations {first} to {at['iterations']}"
         if at["truth_known"]:
             exact = last[last.truth > 0].sort_values("truth", ascending=False)
             shares = ", ".join(f"{visible(row.label)} {row.truth:.2f}" for row in exact.itertuples())

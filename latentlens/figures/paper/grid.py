@@ -9,15 +9,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from latentlens.figures.escape import for_paper
-from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, shown
+from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, writings
 from latentlens.figures.kinds.labels import iteration_ticks
+from latentlens.figures.paper.fonts import text_width
 from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, page_of, settings, text_size
-from latentlens.figures.style import LIGHT, PAPERS, RAMPS, on_ramp, readable_on
+from latentlens.figures.style import LIGHT, PAPERS
 
 SMALLEST, CROWDED = 4.0, 5.0
 """Points: smaller text is left out; where most would be below `CROWDED`, only changes of the lead are written."""
-LETTER = 0.54
-"""The width of a letter, by the size of the text."""
 
 
 def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
@@ -75,28 +74,22 @@ def _texts(axes: Axes, figure: Grid, table: pd.DataFrame, page: Page) -> None:
     rows, columns = cells(table, "top").shape
     width, height = page.get_size_inches() * 72
     cell = (width * 0.78 / columns, height * 0.85 / rows)
-    longest = np.quantile([len(for_paper(text, 8)) for text in table.top_text.unique()], 0.8)
-    visible = shown(figure, table, crowded=bool(cell[0] < LETTER * longest * CROWDED))
-    low, high, _ = colour_range(table, figure.color)
-    values, words = cells(table, figure.color), cells(table, "top_text")
-    for row, column in np.argwhere(visible):
-        word = for_paper(words[row, column], 8)
-        following = np.flatnonzero(visible[row, column + 1 :])
-        room = cell[0] * (1 + (following[0] if len(following) else columns - 1 - column))
-        size = min(cell[1] * 0.7, room * 0.9 / (LETTER * max(len(word), 2)), text_size(axes) - 1.5)
+    usual = np.quantile([text_width(for_paper(text, 8)) for text in table.top_text.unique()], 0.8)
+    for w in writings(figure, table, crowded=bool(0.9 * cell[0] < usual * CROWDED)):
+        word = for_paper(w.text, 8)
+        size = min(cell[1] * 0.7, w.room * cell[0] * 0.88 / max(text_width(word), 1.0), text_size(axes) - 1.5)
         if size < SMALLEST:
             continue
-        inside = len(word) * LETTER * size <= cell[0] * 0.95
-        colour = readable_on(on_ramp(RAMPS[figure.color][0], (values[row, column] - low) / (high - low)))
+        inside = text_width(word) * size <= cell[0] * 0.9
         axes.text(
-            column if inside else column - 0.45,
-            row,
+            w.column if inside else w.column - 0.45,
+            w.row,
             word,
-            color=colour,
+            color=w.ink,
             fontsize=size,
             ha="center" if inside else "left",
             va="center_baseline",
-            gid=f"cell {row} {column}",
+            gid=f"cell-{w.row}-{w.column}",
         )
 
 

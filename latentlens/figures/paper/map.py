@@ -17,7 +17,7 @@ from latentlens.figures.escape import distinct, for_paper
 from latentlens.figures.kinds.labels import PLACES, free_places
 from latentlens.figures.kinds.map import AXES, Map
 from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, page_of, settings, text_size
-from latentlens.figures.style import LIGHT, RAMPS, on_ramp, slot_colour
+from latentlens.figures.style import LIGHT, PAPERS, RAMPS, on_ramp, slot_colour
 
 NAMED = 8
 """At most this many paths carry the name of their token."""
@@ -29,7 +29,7 @@ def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
     """Faint paths below, strong ones with their states above, rings at starts and squares at ends."""
     faint, strong = table[~table.strong], table[table.strong]
     with settings(style):
-        page = new_page(style, _aspect(figure, table), least=2.0, most=5.0)
+        page = new_page(style, _aspect(figure, table, style), least=2.0, most=5.0)
         scale = min(page.get_figwidth() / 5.5, 1.0)
         axes = page.add_subplot(projection="3d" if figure.dims == 3 else None)
         if len(faint):
@@ -38,15 +38,15 @@ def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
         _paths(axes, figure, strong, LIGHT.muted, 0.8, 0.8)
         _states(axes, figure, strong, 14.0 * scale, 1.0)
         _ends(axes, figure, table, strong)
-        (_spatial if figure.dims == 3 else _flat)(axes, table)
+        (_spatial if figure.dims == 3 else _flat)(axes, figure, table)
         (_colour_bar if figure.color == "iteration" else _legend)(page, axes, table)
     return page
 
 
-def _aspect(figure: Map, table: pd.DataFrame) -> float:
+def _aspect(figure: Map, table: pd.DataFrame, style: str) -> float:
     """Height by width of a page that the states fill."""
     if figure.dims == 3:
-        return 0.6
+        return 0.6 if PAPERS[style].width > 4 else 0.75
     wide, high = (np.ptp(table[axis].to_numpy()) or 1.0 for axis in ("x", "y"))
     return float(np.clip(0.85 * high / wide, 0.3, 0.85)) + 0.08
 
@@ -136,7 +136,7 @@ def _names(axes: Any, figure: Map, table: pd.DataFrame, rows: pd.DataFrame) -> N
         )
 
 
-def _flat(axes: Any, table: pd.DataFrame) -> None:
+def _flat(axes: Any, figure: Map, table: pd.DataFrame) -> None:
     axes.set_xlabel(table.attrs["axes"][0])
     axes.set_ylabel(table.attrs["axes"][1])
     axes.set_aspect("equal", adjustable="datalim")
@@ -146,7 +146,7 @@ def _flat(axes: Any, table: pd.DataFrame) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def _spatial(axes: Any, table: pd.DataFrame) -> None:
+def _spatial(axes: Any, figure: Map, table: pd.DataFrame) -> None:
     """Axes with their true proportions, none flatter than two fifths of the longest, close to their titles.
 
     The place is fixed, because matplotlib's layout does not see the titles of a 3-D axes.
@@ -154,7 +154,8 @@ def _spatial(axes: Any, table: pd.DataFrame) -> None:
     page = page_of(axes)
     page.set_layout_engine("none")
     side = 0.7 / page.get_figwidth()
-    axes.set_position((-0.05, 0.02, 1.02 - side, 0.98))
+    low = 0.4 / page.get_figheight() if figure.color == "top" and page.get_figwidth() < 4 else 0.02
+    axes.set_position((-0.05, low, 1.02 - side, 1 - low))
     spans = np.array([np.ptp(table[axis].to_numpy()) or 1.0 for axis in AXES])
     axes.set_box_aspect(np.clip(spans / spans.max(), 0.4, 1), zoom=0.8 + 0.05 * page.get_figwidth())
     for axis, name, title in zip((axes.xaxis, axes.yaxis, axes.zaxis), AXES, table.attrs["axes"]):
@@ -197,8 +198,11 @@ def _legend(page: Page, axes: Any, table: pd.DataFrame) -> None:
         Line2D([], [], color=slot_colour(slot), label=for_paper(name, 16) if slot >= 0 else "other", **dot)
         for name, slot in zip(named, seen.slot)
     ]
-    place: dict[str, Any] = {"handles": handles, "title": "leads", "handletextpad": 0.2, "borderaxespad": 0.4}
-    if "z" in table:
-        page.legend(loc="center right", **place)
+    below = page.get_figwidth() < 4
+    place: dict[str, Any] = {"handles": handles, "handletextpad": 0.2, "columnspacing": 1.0}
+    if below:
+        page.legend(loc="lower center" if "z" in table else "outside lower center", ncols=5, **place)
+    elif "z" in table:
+        page.legend(loc="center right", title="leads", **place)
     else:
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **place)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="leads", borderaxespad=0.4, **place)

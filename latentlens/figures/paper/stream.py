@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from latentlens.figures.escape import for_paper
-from latentlens.figures.kinds.labels import iteration_ticks, rank_ticks, spread, stream_labels
+from latentlens.figures.kinds.labels import iteration_ticks, rank_ticks, spread, stream_labels, unlabelled
 from latentlens.figures.kinds.stream import AXIS, Stream, candidates, commitment_note, truth_marks, wide
 from latentlens.figures.paper.page import Page, new_page, page_of, playhead, settings, text_size
 from latentlens.figures.style import LIGHT, mix, readable_on, slot_colour
@@ -48,17 +49,23 @@ def draw(figure: Stream, table: pd.DataFrame, style: str = "default") -> Page:
 
 
 def _areas(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
+    """The bands with their names; what has no room for its name goes into a legend above the panel."""
     values, each = wide(table, "prob"), candidates(table)
     colours = [slot_colour(slot) for slot in each.slot]
-    bands = axes.stackplot(
-        values.index, values.to_numpy().T, colors=colours, edgecolor="white", linewidth=0.4, labels=each.label.tolist()
-    )
+    bands = axes.stackplot(values.index, values.to_numpy().T, colors=colours, edgecolor="white", linewidth=0.4)
     for band, candidate in zip(bands, each.candidate):
-        band.set_gid(f"candidate {candidate}")
-    size = text_size(axes)
-    for label in stream_labels(figure, table, 0.5 * size / (0.8 * 72 * page_of(axes).get_figwidth())):
+        band.set_gid(f"candidate-{candidate}")
+    size, page = text_size(axes), page_of(axes)
+    labels = stream_labels(figure, table, 0.5 * size / (0.8 * 72 * page.get_figwidth()))
+    for label in labels:
         colour = readable_on(slot_colour(label.slot))
         axes.text(label.x, label.y, for_paper(label.text, 16), color=colour, ha="center", va="center", zorder=5)
+    names = dict(zip(each.candidate, each.label))
+    nameless = unlabelled(table, labels)
+    if nameless:
+        order = each.candidate.tolist()
+        handles = [Patch(color=colours[order.index(c)], label=for_paper(names[c], 16)) for c in nameless]
+        page.legend(handles=handles, loc="outside lower center", ncols=5, handlelength=0.8, handleheight=0.8)
 
 
 def _lines(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
@@ -78,14 +85,14 @@ def _lines(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
             clip_on=False,
             zorder=4,
             label=for_paper(c.label),
-            gid=f"candidate {c.candidate}",
+            gid=f"candidate-{c.candidate}",
         )
     marks = [] if rank or not at["truth_known"] else truth_marks(table)
     for c, place in marks:
         _diamond(axes, c, place)
     most = 1 + max((place for _, place in marks), default=-1)
     if most:
-        _over(axes, 1, "truth", "left", (2, 3))
+        _over(axes, 1, "◆ truth", "left", (1, 3))
     _end_labels(axes, figure, table, 4 + 7 * most)
 
 
@@ -104,7 +111,7 @@ def _diamond(axes: Axes, c: Any, place: int) -> None:
         linestyle="none",
         clip_on=False,
         zorder=6,
-        gid=f"truth {c.candidate}",
+        gid=f"truth-{c.candidate}",
     )
 
 
@@ -164,7 +171,7 @@ def _marks(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
     axes.set_xlim(at["first"], at["iterations"])
     axes.xaxis.set_major_locator(FixedLocator(iteration_ticks(at["first"], at["iterations"])))
     if at["random_start"] and at["first"] == 0:
-        axes.axvspan(0, 1, facecolor="white", alpha=0.6, linewidth=0, zorder=4.5, gid="random start")
+        axes.axvspan(0, 1, facecolor="white", alpha=0.6, linewidth=0, zorder=4.5, gid="random-start")
     if at["commitment"] >= at["first"]:
         axes.axvline(
             at["commitment"], color=LIGHT.text, linewidth=0.8, linestyle=(0, (1, 2)), zorder=5, gid="commitment"
@@ -184,7 +191,7 @@ def _truth_bar(axes: Axes, table: pd.DataFrame) -> None:
                 color=slot_colour(c.slot),
                 edgecolor="white",
                 linewidth=0.5,
-                gid=f"truth {c.candidate}",
+                gid=f"truth-{c.candidate}",
             )
             below += c.truth
     axes.set(xlim=(-1, 1), ylim=(0, 1), xticks=[], yticks=[])
