@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -33,8 +34,7 @@ ROWS, LENGTH = 32, 80
 GRADIENT_ITERATIONS = 8  # the last so many of a run are trained
 ITERATIONS = 12  # in the mean, at the end of the curriculum
 STEPS = 6  # the curriculum's last rung; a few queries go further
-MUON, ADAMW, WARM_UP, DECAY = 0.006, 1.5e-3, 100, 0.3
-LEARNT = 0.2  # nats: below this at the hardest number of steps, the next one is asked
+WARM_UP = 100  # updates
 EMA = 0.998
 OTHER_TOKENS = 0.05  # the weight of predicting the words that are no answers
 SAVE_EVERY = 120.0  # seconds
@@ -73,9 +73,10 @@ class Trainer:
         matrices, rest = [], []
         for name, p in self.model.named_parameters():
             (matrices if p.ndim == 2 and "wte" not in name else rest).append(p)
-        self.muon = torch.optim.Muon(matrices, lr=MUON)
-        self.adamw = torch.optim.AdamW(rest, lr=ADAMW, betas=(0.9, 0.95), weight_decay=0.0)
+        self.muon = torch.optim.Muon(matrices, lr=options.muon)
+        self.adamw = torch.optim.AdamW(rest, lr=options.adamw, betas=(0.9, 0.95), weight_decay=0.0)
         self.update, self.seconds, self.most = 0, 0.0, 1
+        self.history: list[str] = []  # the commands that it was trained with
         self.missing = [1.5] * (WALK + 1)  # nats by kind, a running mean
 
     def ask(self, update: int) -> Ask:
@@ -94,7 +95,7 @@ class Trainer:
 
     def rate(self) -> float:
         """What the learning rates are multiplied by: warm-up, constant, then linear to zero."""
-        return min(1.0, (self.update + 1) / WARM_UP, max((1 - self.progress()) / DECAY, 0.001))
+        return min(1.0, (self.update + 1) / WARM_UP, max((1 - self.progress()) / self.options.decay, 0.001))
 
     def iterations(self, update: int) -> int:
         """Log-normal Poisson, never fewer than the steps that are asked."""
@@ -110,7 +111,7 @@ class Trainer:
         loss, missing = self.loss(rows, count)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser, lr in ((self.muon, MUON), (self.adamw, ADAMW)):
+        for optimiser, lr in ((self.muon, self.options.muon), (self.adamw, self.options.adamw)):
             for group in optimiser.param_groups:
                 group["lr"] = lr * self.rate()
             if math.isfinite(norm):
@@ -149,7 +150,7 @@ class Trainer:
         for kind in range(WALK + 1):
             if (rows.kind == kind).any():
                 self.missing[kind] += 0.05 * (float(values[rows.kind == kind].mean()) - self.missing[kind])
-        if self.most < STEPS and self.missing[self.most] < LEARNT:
+        if self.most < STEPS and self.missing[self.most] < self.options.learnt:
             self.most += 1
 
     def save(self, path: Path) -> None:
@@ -159,6 +160,7 @@ class Trainer:
             "average": self.average,
             "muon": self.muon.state_dict(),
             "adamw": self.adamw.state_dict(),
+            "history": self.history,
             "rest": (self.update, self.seconds, self.most, self.missing),
         }
         torch.save(state, path.with_suffix(".new"))
@@ -170,7 +172,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.muon.load_state_dict(state["muon"])
         self.adamw.load_state_dict(state["adamw"])
-        self.average = state["average"]
+        self.average, self.history = state["average"], state.get("history", [])
         self.update, self.seconds, self.most, self.missing = state["rest"]
 
     def averaged(self) -> raven.Raven:
@@ -223,10 +225,12 @@ def finish(trainer: Trainer, log: Path) -> None:
     """Write the averaged weights, the log and the measured table where the model goes."""
     out, model = trainer.options.out, trainer.averaged()
     write(out, trainer.settings, trainer.average)
-    (out / "training.jsonl").write_text("".join(log.read_text().splitlines(keepends=True)[1::4]))
+    rows = {
+        json.loads(line)["update"]: line for line in log.read_text().splitlines()
+    }  # the last run's, if it went back
+    (out / "training.jsonl").write_text("".join(f"{rows[i]}\n" for i in sorted(rows) if i % 200 == 0))
     size = (out / "model.safetensors").stat().st_size
-    command = "python examples/train_walks.py " + " ".join(sys.argv[1:])
-    (out / "README.md").write_text(readme(model, size, trainer.update, trainer.seconds / 60, command.strip()))
+    (out / "README.md").write_text(readme(model, size, trainer.update, trainer.seconds / 60, trainer.history))
 
 
 def parse() -> argparse.Namespace:
@@ -238,6 +242,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--mlp", type=int, default=384)
+    parser.add_argument("--muon", type=float, default=0.006, help="learning rate of the matrices")
+    parser.add_argument("--adamw", type=float, default=1.5e-3, help="learning rate of embedding, norms and biases")
+    parser.add_argument("--decay", type=float, default=0.3, help="share of the run in which the rates fall to zero")
+    parser.add_argument("--learnt", type=float, default=0.2, help="one step more is asked below this KL [nats]")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="slower, needs no C++ compiler")
     parser.add_argument("--export", action="store_true", help="write what the checkpoint holds, and train no further")
     parser.add_argument("--run", type=Path, default=Path("runs/walks"), help="where the checkpoint and the log are")
@@ -247,6 +255,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
+    for name in (signal.SIGINT, signal.SIGTERM):  # a job in the background would not hear the first
+        signal.signal(name, signal.default_int_handler)
     torch.set_num_threads(options.threads)
     options.run.mkdir(parents=True, exist_ok=True)
     checkpoint, log = options.run / "checkpoint.pt", options.run / "log.jsonl"
@@ -254,6 +264,7 @@ def main() -> None:
     if checkpoint.exists():
         trainer.load(checkpoint)
     if not options.export:
+        trainer.history.append(f"from update {trainer.update}: python {' '.join(sys.argv)}")
         try:
             loop(trainer, checkpoint, log)
         except KeyboardInterrupt:

@@ -5,13 +5,15 @@ In: a model, and how it was trained. Out: markdown. Every number in it is measur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from latentlens.models.base import LatentModel
 from latentlens.models.walks import task
 from latentlens.models.walks.evaluate import ITERATIONS, STEPS, baseline_bits, held_out, missing_bits, walk_mass
 
-PROMPTS = 500
+PROMPTS = 300
 
 TEXT = """# `walks`: the model that ships with latentlens
 
@@ -19,9 +21,9 @@ A recurrent-depth model in Huginn's format (prelude 2, core 1, coda 1 blocks; wi
 `model.safetensors` {size:.2f} MB, float32) that says where a random walk on a small graph ends. The prompt is the
 graph in words and a query; the answer is a distribution, and the exact one is known (`walks.truth`).
 
-Written by the training script from what it measured:
+Written by the training script from what it measured. Trained with
 
-    {command}
+{commands}
 
 {updates:,} updates in {minutes:.0f} minutes on a CPU. `training.jsonl` is the log: the KL in nats by kind (0 to 12
 steps, then the stops of a walk) of the last batches, as trained.
@@ -44,14 +46,14 @@ After `walk from NAME` the next token is a successor of NAME with probability {m
 """
 
 
-def readme(model: LatentModel, size: int, updates: int, minutes: float, command: str) -> str:
+def readme(model: LatentModel, size: int, updates: int, minutes: float, commands: Sequence[str]) -> str:
     """The README's text, every number measured now; `size` in bytes."""
     mass = walk_mass(model, task.sample(PROMPTS, None, seed=777))
     return TEXT.format(
         width=model.d_model,
         parameters=sum(p.numel() for p in model.parameters()),
         size=size / 1e6,
-        command=command,
+        commands="\n".join(f"    {command}" for command in commands),
         updates=updates,
         minutes=minutes,
         prompts=PROMPTS,
