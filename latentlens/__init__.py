@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latentlens.lenses import CodaLens, Lens, LogitLens
     from latentlens.models.base import STOP, At, LatentModel
     from latentlens.models.loading import load
+    from latentlens.models.wrapping import wrap
     from latentlens.readouts import decode, logits, token_text
     from latentlens.recording import capture
     from latentlens.trajectory import Trajectory
@@ -44,6 +45,7 @@ _HOMES = {
     "load": "latentlens.models.loading",
     "logits": "latentlens.readouts",
     "token_text": "latentlens.readouts",
+    "wrap": "latentlens.models.wrapping",
 }
 _MODULES = ("errors", "figures", "models")
 
@@ -66,6 +68,7 @@ __all__ = [
     "logits",
     "models",
     "token_text",
+    "wrap",
 ]
 
 

@@ -63,6 +63,7 @@ def capture(
     ids, seen = _inputs(model, texts, tokens, mask)
     _check_options(seed, batch_size, initial_state, (*ids.shape, model.d_model))
     states, layer_states = _empty(model, ids, count, layers)
+    aux: dict[str, Tensor] = {}
     batches = list(torch.arange(len(ids)).split(batch_size))
     with (
         torch.no_grad(),
@@ -84,6 +85,7 @@ def capture(
                     f"expected {count} iterations of {model.name} ({model.family}), got {keeper.came - 1}: "
                     f"pass iterations={keeper.came - 1}"
                 )
+            _keep_extra(aux, keeper.extra, rows, states.shape)
     states.masked_fill_(~seen[:, None, :, None], 0)
     if layer_states is not None:
         layer_states.masked_fill_(~seen[:, None, None, :, None], 0)
@@ -92,6 +94,7 @@ def capture(
         tokens=ids,
         mask=seen,
         layer_states=layer_states,
+        aux=aux,
         seed=seed,
         prompts=texts,
         model=model,
@@ -113,8 +116,12 @@ class _Keeper:
         self.states, self.width, self.advance = states, width, advance
         self.layer_states = None if layer_states is None else layer_states[rows[0] : rows[-1] + 1]
         self.came = 0
+        self.extra: dict[str, dict[int, Tensor]] = {}
 
     def keep(self, state: Tensor, at: At) -> None:
+        if isinstance(at.layer, str):
+            self.extra.setdefault(at.layer, {})[at.iteration] = state.detach().cpu()
+            return
         if at.layer is not None:
             if self.layer_states is not None:
                 self.layer_states[:, at.iteration - 1, at.layer, : self.width] = state
@@ -123,6 +130,15 @@ class _Keeper:
             self.states[:, at.iteration, : self.width] = state
         self.came += 1
         self.advance(1)
+
+
+def _keep_extra(aux: dict[str, Tensor], extra: dict, rows: Tensor, shape: torch.Size) -> None:
+    """Put further states of a family in their place: `[prompt, iteration, position, d_model]`, iterations 1..R."""
+    for name, by_iteration in extra.items():
+        for iteration, state in by_iteration.items():
+            if name not in aux:
+                aux[name] = torch.zeros(shape[0], shape[1] - 1, shape[2], state.shape[-1], dtype=state.dtype)
+            aux[name][rows, iteration - 1, : state.shape[1]] = state
 
 
 def _inputs(model: LatentModel, prompts: list[str] | None, tokens: Any, mask: Any) -> tuple[Tensor, Tensor]:

@@ -42,8 +42,9 @@ class LogitStream:
     def open(self, rows: Tensor, *, upcast: bool = True) -> LogitsAt:
         """A function from an iteration to the logits of these prompts, in float32 unless `upcast` is off."""
         states = self.traj.states[rows].to(self.model.device)
+        start = states[:, 0] if self.model.steps else None
         context = self.model.begin(
-            self.traj.tokens[rows], mask=self.traj.mask[rows], seed=self.traj.seed, initial_state=states[:, 0]
+            self.traj.tokens[rows], mask=self.traj.mask[rows], seed=self.traj.seed, initial_state=start
         )
         held: dict[int, Tensor] = {}
         count = self.traj.iterations + 1

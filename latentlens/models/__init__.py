@@ -38,6 +38,45 @@ FAMILIES = (
         title="Ouro (Zhu et al. 2025): all layers and the norm, again and again, with an exit gate",
         offers=("step", "gate", "layers"),
     ),
+    Family(
+        name="dory",
+        model_types=("dory",),
+        module="latentlens.models.dory",
+        title="Dory: a looped nGPT with input and output layers of its own",
+        offers=("coda", "layers"),
+    ),
+    Family(
+        name="hrm_text",
+        model_types=("hrm_text",),
+        module="latentlens.models.hrm_text",
+        title="HRM-Text: a slow stack, and a fast one that cycles within it",
+        offers=("layers", "aux"),
+    ),
+    Family(
+        name="albert",
+        model_types=("albert",),
+        module="latentlens.models.albert",
+        title="ALBERT: one group of layers over all tokens at once; a masked language model",
+        offers=("layers",),
+    ),
+    Family(
+        name="decoder",
+        model_types=(
+            "llama",
+            "gpt2",
+            "gpt_neox",
+            "qwen2",
+            "qwen3",
+            "gemma",
+            "gemma2",
+            "gemma3_text",
+            "mistral",
+            "phi3",
+        ),
+        module="latentlens.models.decoder",
+        title="any of these decoders, with its layers as iterations",
+        offers=(),
+    ),
 )
 
 

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 
 class At(NamedTuple):
-    """Where a state stands: the iteration (0 is `s_0`), and the layer within it, or None for the state itself."""
+    """Where a state stands: the iteration (0 is `s_0`), and the layer within it.
+
+    `layer` is None for the state itself, a number from 0 for a layer's output, and a text for a further state of a
+    family (`"z_L.0"`: the first low cycle of HRM-Text).
+    """
 
     iteration: int
-    layer: int | None = None
+    layer: int | str | None = None
 
 
 class Stop:
@@ -53,14 +57,46 @@ class Context:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class LoopSpec:
+    """Where the loop lives in a module that latentlens did not write, as data; modules are named by their dotted paths.
+
+    Attributes:
+        family: what to call it.
+        states: the modules whose outputs are states, in the order of their calls: one that is called once an
+            iteration, or one for each iteration.
+        start: the module whose first input (`start_of="input"`) or output is `s_0`, at its first call.
+        count: the config field that says how many iterations there are; None: it cannot be chosen.
+        normed: whether a state already went through the norm.
+        norm: the norm before the unembedding; None: there is none, or the unembedding contains it.
+        unembed: the module that makes logits.
+        layers: the modules of one iteration whose outputs are its layers, in order; empty: they are the states.
+        aux: further modules whose outputs are kept, by name, `[prompt, iteration, call, position, d_model]`.
+        bidirectional: whether a token sees those after it, so that the mask must be given.
+    """
+
+    family: str
+    states: tuple[str, ...]
+    start: str
+    unembed: str
+    start_of: str = "input"
+    count: str | None = None
+    normed: bool = False
+    norm: str | None = None
+    layers: tuple[str, ...] = ()
+    aux: tuple[tuple[str, str], ...] = ()
+    bidirectional: bool = False
+
+
 class LatentModel(ABC):
     """A model whose hidden state is iterated: the four questions, and what is known about the answers.
 
     Attributes are set by each family: `family` and `name` (what to call it), `iterations` (how many the model
     itself would make), `d_model`, `n_layers` (blocks within one iteration), `vocab_size` (length of the logits),
-    `random_start` (whether `s_0` is drawn), `normed_state` (whether the state already went through the norm),
-    `tokenizer` (None: token ids only), `truth` (the exact answer to a prompt, where the model's task knows it), and
-    `exit_threshold` (the summed exit probability at which a model with an exit gate stops; None: it has no gate).
+    `steps` (whether an iteration can be made from any state, so that `s_0` can be chosen), `random_start` (whether
+    `s_0` is drawn), `normed_state` (whether the state already went through the norm), `tokenizer` (None: token ids
+    only), `truth` (the exact answer to a prompt, where the model's task knows it), and `exit_threshold` (the summed
+    exit probability at which a model with an exit gate stops; None: it has no gate).
     """
 
     family: str
@@ -69,6 +105,7 @@ class LatentModel(ABC):
     d_model: int
     n_layers: int
     vocab_size: int
+    steps: bool = True
     random_start: bool = False
     normed_state: bool = False
     tokenizer: Tokenizer | None = None
@@ -179,3 +216,16 @@ def checked_mask(mask: Any, shape: tuple[int, int]) -> Tensor:
     if bool((out[:, 1:] & ~out[:, :-1]).any()) or not bool(out[:, 0].all()):
         raise CaptureError("expected prompts padded on the right, got a mask with a gap: move the pads to the end")
     return out
+
+
+def replaced(state: Tensor, reply: object, at: At) -> Tensor:
+    """The state, or what the callback put in its place, if that fits."""
+    if reply is None:
+        return state
+    if not isinstance(reply, Tensor) or reply.shape != state.shape:
+        came = list(reply.shape) if isinstance(reply, Tensor) else type(reply).__name__
+        raise CaptureError(
+            f"expected on_state to return None, STOP or a tensor of shape {list(state.shape)} at iteration "
+            f"{at.iteration}, got {came}"
+        )
+    return reply.to(state)

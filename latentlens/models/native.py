@@ -5,7 +5,6 @@ In: a family's `begin`, `step` and `finish`. Out: `run`, and `forward` for Trans
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 
 import torch
@@ -14,7 +13,8 @@ from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
 from latentlens.errors import CaptureError
-from latentlens.models.base import STOP, At, Context, LatentModel, OnState, Stop, checked_iterations
+from latentlens.models.base import STOP, At, Context, LatentModel, OnState, Stop, checked_iterations, replaced
+from latentlens.models.parts import weights_fingerprint
 
 
 class NativeModel(HookedRootModule, LatentModel):
@@ -83,7 +83,7 @@ class NativeModel(HookedRootModule, LatentModel):
         reply = on_state(state, at) if on_state is not None else None
         if isinstance(reply, Stop):
             return state, True
-        return _replaced(state, reply, at), False
+        return replaced(state, reply, at), False
 
     def _announce_layer(self, out: Tensor, at: At, on_state: OnState | None) -> Tensor:
         reply = on_state(out, at) if on_state is not None else None
@@ -92,7 +92,7 @@ class NativeModel(HookedRootModule, LatentModel):
                 f"expected STOP at the end of an iteration, got it at layer {at.layer} of iteration {at.iteration}: "
                 "return it where at.layer is None"
             )
-        return _replaced(out, reply, at)
+        return replaced(out, reply, at)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -104,23 +104,4 @@ class NativeModel(HookedRootModule, LatentModel):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over every parameter's name, shape and up to 256 evenly spaced values in float32."""
-        digest = hashlib.sha256()
-        for name, parameter in self.named_parameters():
-            flat = parameter.detach().flatten()
-            some = flat[:: max(len(flat) // 256, 1)][:256].float().cpu()
-            digest.update(f"{name} {list(parameter.shape)}".encode() + some.numpy().tobytes())
-        return digest.hexdigest()
-
-
-def _replaced(state: Tensor, reply: object, at: At) -> Tensor:
-    """The state, or what the callback put in its place, if that fits."""
-    if reply is None:
-        return state
-    if not isinstance(reply, Tensor) or reply.shape != state.shape:
-        came = list(reply.shape) if isinstance(reply, Tensor) else type(reply).__name__
-        raise CaptureError(
-            f"expected on_state to return None, STOP or a tensor of shape {list(state.shape)} at iteration "
-            f"{at.iteration}, got {came}"
-        )
-    return reply.to(state)
+        return weights_fingerprint(self)

@@ -5,6 +5,7 @@ In: a config as read from JSON. Out: whole numbers that are there, or a refusal 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -59,3 +60,13 @@ def rope_angles(length: int, head_dim: int, base: float, device: torch.device) -
     powers = torch.arange(0, head_dim, 2, device=device).float() / head_dim
     frequencies = 1.0 / (base**powers)
     return torch.outer(torch.arange(length, device=device).float(), frequencies)
+
+
+def weights_fingerprint(module: nn.Module) -> str:
+    """SHA-256 over every parameter's name, shape and up to 256 evenly spaced values in float32."""
+    digest = hashlib.sha256()
+    for name, parameter in module.named_parameters():
+        flat = parameter.detach().flatten()
+        some = flat[:: max(len(flat) // 256, 1)][:256].float().cpu()
+        digest.update(f"{name} {list(parameter.shape)}".encode() + some.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,144 @@
+"""Look into a module that the user already has.
+
+In: a torch module (a Hugging Face model, or anything with a loop in it). Out: a `HookedModel` over the same weights.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+
+from latentlens.errors import ModelError
+from latentlens.models import FAMILIES
+from latentlens.models.base import LoopSpec
+from latentlens.models.hooked import Call, HookedModel, check_paths
+from latentlens.models.tokens import Tokenizer
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    loop: str | None = None,
+    norm: str | None = None,
+    unembed: str | None = None,
+    tokenizer: Any = None,
+    iterations: int | None = None,
+    call: Call | None = None,
+    name: str | None = None,
+) -> HookedModel:
+    """A model over a module that is already there; its weights are not copied.
+
+    Args:
+        module: a Hugging Face model of a known family; or any module, with `loop`, `unembed` and, where it has one,
+            `norm`.
+        loop: dotted name of the module that is called once an iteration and whose output is the state.
+        norm: dotted name of the norm before the unembedding.
+        unembed: dotted name of the module that makes logits.
+        tokenizer: a `tokenizers` or fast transformers tokenizer; None: token ids only.
+        iterations: how many calls of `loop` one run makes (counted on a first run where it is left out).
+        call: how to run the module: `call(tokens, mask)` returns logits; by default `module(tokens)`.
+        name: what to call the model.
+
+    Raises:
+        ModelError: a family that is not known, or a module name that is not there (the nearest are listed).
+
+    >>> import latentlens as ll, torch
+    >>> class Halves(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.embed, self.core = torch.nn.Embedding(8, 4), torch.nn.Linear(4, 4)
+    ...         self.head = torch.nn.Linear(4, 8)
+    ...     def forward(self, tokens):
+    ...         state = self.embed(tokens)
+    ...         for _ in range(3):
+    ...             state = self.core(state)
+    ...         return self.head(state)
+    >>> model = ll.wrap(Halves(), loop="core", unembed="head")
+    >>> ll.capture(model, tokens=[[1, 2]]).states.shape
+    torch.Size([1, 4, 2, 4])
+    """
+    spec = _known(module) if loop is None else _given(loop, norm, unembed)
+    if loop is None and (norm or unembed):
+        raise ModelError("expected norm= and unembed= only with loop=, got them without: name the looped module too")
+    check_paths(module, spec)
+    model = HookedModel(
+        module,
+        spec,
+        name=name or type(module).__name__,
+        iterations=iterations or _own_iterations(module, spec),
+        width=_width(module, spec),
+        vocab=_vocab(module, spec),
+        call=call or _caller(module),
+    )
+    model.tokenizer = _tokenizer(tokenizer)
+    if model.iterations < 1:
+        model.iterations = model.count_calls()
+    return model
+
+
+def _known(module: nn.Module) -> LoopSpec:
+    config = getattr(module, "config", None)
+    kind = getattr(config, "model_type", None)
+    for family in FAMILIES:
+        if kind in family.model_types:
+            maker = getattr(importlib.import_module(family.module), "loop", None)
+            if maker is not None:
+                return maker(config)
+    raise ModelError(
+        f"expected a module of a known family, got {type(module).__name__} (model_type {kind!r}): say where its loop "
+        'is with ll.wrap(module, loop="...", norm="...", unembed="...")'
+    )
+
+
+def _given(loop: str, norm: str | None, unembed: str | None) -> LoopSpec:
+    if unembed is None:
+        raise ModelError("expected unembed= beside loop=, got none: name the module that makes logits")
+    return LoopSpec(family="wrapped", states=(loop,), start=loop, norm=norm, unembed=unembed)
+
+
+def _own_iterations(module: Any, spec: LoopSpec) -> int:
+    """How many iterations the module makes by itself; 0: not known before it has run."""
+    if spec.count is not None:
+        return int(getattr(module.config, spec.count) or 0)
+    return len(spec.states) if len(spec.states) > 1 else 0
+
+
+def _width(module: Any, spec: LoopSpec) -> int:
+    config = getattr(module, "config", None)
+    width: Any = getattr(config, "hidden_size", None) or getattr(config, "n_embd", None)
+    head: Any = module.get_submodule(spec.unembed)
+    return int(width or head.in_features)
+
+
+def _vocab(module: Any, spec: LoopSpec) -> int:
+    head: Any = module.get_submodule(spec.unembed)
+    return int(getattr(head, "out_features", 0) or module.config.vocab_size)
+
+
+def _caller(module: nn.Module) -> Call:
+    """`module(tokens)`, without a cache and with a mask where its forward knows them; logits out of what comes back."""
+    known = inspect.signature(module.forward).parameters
+    extra = {"use_cache": False} if "use_cache" in known else {}
+
+    def call(tokens: Tensor, mask: Tensor | None) -> Tensor:
+        masked = {} if mask is None else {"attention_mask": mask.long()}
+        out = module(tokens, **masked, **extra)
+        if isinstance(out, Tensor):
+            return out
+        return out.logits if hasattr(out, "logits") else out[0]
+
+    return call
+
+
+def _tokenizer(tokenizer: Any) -> Tokenizer | None:
+    if tokenizer is None or isinstance(tokenizer, Tokenizer):
+        return tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not hasattr(backend, "id_to_token"):
+        raise ModelError(
+            f"expected a fast tokenizer (of the tokenizers library), got {type(tokenizer).__name__}: load the fast one"
+        )
+    return Tokenizer(backend)
