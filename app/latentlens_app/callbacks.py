@@ -16,8 +16,8 @@ from latentlens_app.asking import Ask
 from latentlens_app.controls import example_buttons
 from latentlens_app.desk import Desk
 from latentlens_app.examples import another_walk, examples_for
-from latentlens_app.views import live, python_of
 from latentlens_app.tokens import strip
+from latentlens_app.views import live, python_of
 
 CONTROLS = ("model", "prompt", "iterations", "seed", "lens")
 Told = dict[str, Any] | None
@@ -84,9 +84,9 @@ def show_run(desk: Desk, shown: Told, saved: Told, before: Told) -> tuple:
 
     The first run of a fresh tab plays once, if the reader has nothing against motion.
     """
-    run = desk.run(shown)
-    if run is None or shown is None:
+    if not shown:
         return (no_update,) * 8
+    run = desk.run(shown)
     saved, last, end = saved or {}, len(run.tokens) - 1, run.traj.iterations
     again = before is None and saved.get("key") == run.ask.key
     position = min(saved.get("position") or 0, last) if again else last
@@ -104,8 +104,7 @@ def marks(last: int) -> list[dict[str, Any]]:
 
 def write_python(desk: Desk, position: int | None, shown: Told) -> str:
     """The Python that makes what is on the page."""
-    run = desk.run(shown)
-    return "" if run is None else python_of(run, position or 0)
+    return python_of(desk.run(shown), position or 0) if shown else ""
 
 
 def connect(app: Dash, desk: Desk) -> None:

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from dash import dcc, html
 
 from latentlens.figures import KINDS
-from latentlens_app.style import GRAPH
+from latentlens_app.style import GRAPH, aria
 
 TITLES = {"stream": "Candidates", "map": "States", "grid": "Every token"}
 OPTIONS = {"stream": ("mode",), "map": ("dims", "color"), "grid": ("color",)}
@@ -38,7 +38,7 @@ def card(name: str, title: str, children: list[Any], beside: list[Any] | None = 
     head = html.Div(
         [html.H2(title, id=f"{name}-title"), html.Div(beside or [], className="beside")], className="card-head"
     )
-    return html.Section([head, *children], className=f"card {name}-card", **{"aria-labelledby": f"{name}-title"})
+    return html.Section([head, *children], className=f"card {name}-card", **aria(labelledby=f"{name}-title"))
 
 
 def picture(kind: str) -> html.Section:
@@ -55,7 +55,7 @@ def picture(kind: str) -> html.Section:
                 id=f"{kind}-frame",
                 className=f"frame {kind}-frame",
                 role="img",
-                **{"aria-label": f"{TITLES[kind]}: nothing has run yet"},
+                **aria(label=f"{TITLES[kind]}: nothing has run yet"),
             )
         ],
         [*(choice(kind, option) for option in OPTIONS[kind]), downloads(kind)],
@@ -71,7 +71,7 @@ def choice(kind: str, option: str) -> dmc.SegmentedControl:
         data=[{"value": value, "label": WORDS.get(value, value)} for value in values],
         value=str(field.default),
         size="xs",
-        **{"aria-label": f"{TITLES[kind]}: {field.metadata['help']}"},
+        **aria(label=f"{TITLES[kind]}: {field.metadata['help']}"),
     )
 
 
@@ -86,7 +86,7 @@ def downloads(kind: str) -> dmc.Menu:
                     variant="subtle",
                     size="compact-xs",
                     color="gray",
-                    **{"aria-label": f"Download {TITLES[kind]}"},
+                    **aria(label=f"Download {TITLES[kind]}"),
                 )
             ),
             dmc.MenuDropdown(

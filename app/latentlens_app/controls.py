@@ -11,6 +11,7 @@ from dash import html
 from latentlens.models import SHIPPED
 from latentlens.names import LENSES
 from latentlens_app.examples import Example
+from latentlens_app.style import aria
 
 LENS_TITLES = {"coda": "Coda", "logit": "Logit"}
 
@@ -53,13 +54,13 @@ def controls(model: str, examples: tuple[Example, ...]) -> html.Aside:
                         value=LENSES[0],
                         fullWidth=True,
                         size="sm",
-                        **{"aria-labelledby": "lens-label"},
+                        **aria(labelledby="lens-label"),
                     ),
                 ]
             ),
             html.Div(
                 [
-                    dmc.Button("Run", id="run", fullWidth=True, **{"aria-keyshortcuts": "Control+Enter"}),
+                    dmc.Button("Run", id="run", fullWidth=True, **aria(keyshortcuts="Control+Enter")),
                     dmc.Button("Cancel", id="cancel", variant="default", disabled=True),
                 ],
                 className="buttons",
@@ -67,7 +68,7 @@ def controls(model: str, examples: tuple[Example, ...]) -> html.Aside:
             progress(),
         ],
         className="controls",
-        **{"aria-label": "What to run"},
+        **aria(label="What to run"),
     )
 
 
@@ -88,7 +89,7 @@ def progress() -> html.Div:
     return html.Div(
         [
             dmc.ProgressRoot(
-                dmc.ProgressSection(id="progress", value=0, **{"aria-label": "Progress of the run"}), size="sm"
+                dmc.ProgressSection(id="progress", value=0, **aria(label="Progress of the run")), size="sm"
             ),
             html.P(id="progress-text", className="hint", role="status"),
         ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from latentlens import LatentLensError
 from latentlens_app.asking import Ask
 from latentlens_app.examples import examples_for
 from latentlens_app.jobs import Job, Jobs
@@ -38,6 +39,9 @@ class Desk:
         """The job that a page was told about, or None where it is not known (any more)."""
         return self.jobs.get(told["id"]) if told else None
 
-    def run(self, shown: dict[str, Any] | None) -> Run | None:
-        """The run that a page shows, or None where it is not kept (any more)."""
-        return self.runs.get(shown["key"]) if shown else None
+    def run(self, shown: dict[str, Any]) -> Run:
+        """The run that a page shows; refuses where it is not kept any more."""
+        run = self.runs.get(shown["key"])
+        if run is None:
+            raise LatentLensError("expected a run that is still kept, got one that was let go: press Run again")
+        return run

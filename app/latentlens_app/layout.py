@@ -13,7 +13,7 @@ from dash import dcc, html
 from latentlens_app.cards import card, picture
 from latentlens_app.controls import controls
 from latentlens_app.examples import Example
-from latentlens_app.style import THEME
+from latentlens_app.style import THEME, aria
 
 
 def page(model: str, examples: tuple[Example, ...]) -> dmc.MantineProvider:
@@ -26,7 +26,7 @@ def page(model: str, examples: tuple[Example, ...]) -> dmc.MantineProvider:
             html.Div([controls(model, examples), _main()], className="shell"),
             _dock(),
             _python(),
-            html.P(id="announce", className="hidden", **{"aria-live": "polite"}),
+            html.P(id="announce", className="hidden", **aria(live="polite")),
         ],
         theme=THEME,
         defaultColorScheme="auto",
@@ -57,7 +57,7 @@ def _header() -> html.Header:
         [
             html.Div(
                 [
-                    html.Span(className="mark", **{"aria-hidden": "true"}),
+                    html.Span(className="mark", **aria(hidden="true")),
                     html.H1("latentlens"),
                     html.P("watch a recurrent-depth model think"),
                 ],
@@ -72,7 +72,7 @@ def _header() -> html.Header:
                         darkIcon=html.Span(className="icon moon"),
                         variant="default",
                         size="md",
-                        **{"aria-label": "Light or dark"},
+                        **aria(label="Light or dark"),
                     ),
                 ],
                 className="actions",
@@ -102,7 +102,7 @@ def _main() -> html.Main:
                         ],
                         className="card-head",
                     ),
-                    html.Div(id="strip", className="strip", role="group", **{"aria-labelledby": "strip-title"}),
+                    html.Div(id="strip", className="strip", role="group", **aria(labelledby="strip-title")),
                 ],
                 className="card strip-card",
             ),
@@ -123,7 +123,7 @@ def _now() -> html.Section:
                 [html.Span(id="now-iteration", className="number"), html.Span(id="now-where", className="where")],
                 className="now-head",
             ),
-            html.Div(id="bars", className="bars", role="list", **{"aria-label": "Candidates at the playhead"}),
+            html.Div(id="bars", className="bars", role="list", **aria(label="Candidates at the playhead")),
             html.P(id="now-bits", className="hint"),
         ],
     )
@@ -133,10 +133,10 @@ def _dock() -> html.Div:
     return html.Div(
         [
             html.Button(
-                html.Span(className="glyph", **{"aria-hidden": "true"}),
+                html.Span(className="glyph", **aria(hidden="true")),
                 id="play",
                 className="play",
-                **{"aria-label": "Play", "aria-keyshortcuts": "Space"},
+                **aria(label="Play", keyshortcuts="Space"),
             ),
             html.Div(
                 dmc.Slider(
@@ -155,13 +155,16 @@ def _dock() -> html.Div:
                 className="track",
             ),
             html.P(id="leader", className="leader"),
-            html.P("← → iteration · space plays · ↑ ↓ token", className="keys"),
+            html.P(
+                [html.Kbd("←"), html.Kbd("→"), " iteration ", html.Kbd("space"), " play"],
+                className="keys",
+            ),
         ],
         id="dock",
         className="dock",
         role="group",
         tabIndex=-1,
-        **{"aria-label": "Playhead"},
+        **aria(label="Playhead"),
     )
 
 

@@ -23,36 +23,36 @@ Told = dict[str, Any] | None
 
 def show_stream(desk: Desk, position: int | None, dark: bool, mode: str, shown: Told) -> tuple:
     """The stream of the chosen token."""
-    run = desk.run(shown)
-    if run is None or position is None:
+    if not shown or position is None:
         return (no_update,) * 2
+    run = desk.run(shown)
     drawn = drawing(run, "stream", position, {"mode": mode})
     return figure_of(run, drawn, position, dark), alternative("stream", drawn)
 
 
 def show_bars(desk: Desk, position: int | None, shown: Told) -> tuple:
     """The bars of the chosen token."""
-    run = desk.run(shown)
-    if run is None or position is None:
+    if not shown or position is None:
         return (no_update,) * 3
+    run = desk.run(shown)
     data = bars(run, position)
     return bar_rows(data), data, {"--rows": data["height"]}
 
 
 def show_map(desk: Desk, position: int | None, dark: bool, dims: str, color: str, shown: Told) -> tuple:
     """The paths of all tokens, the chosen one strongly."""
-    run = desk.run(shown)
-    if run is None or position is None:
+    if not shown or position is None:
         return (no_update,) * 2
+    run = desk.run(shown)
     drawn = drawing(run, "map", position, {"dims": int(dims), "color": color})
     return figure_of(run, drawn, position, dark), alternative("map", drawn)
 
 
 def show_grid(desk: Desk, shown: Told, dark: bool, color: str) -> tuple:
     """Every token at every iteration, in a frame as high as its rows."""
-    run = desk.run(shown)
-    if run is None:
+    if not shown:
         return (no_update,) * 3
+    run = desk.run(shown)
     drawn = drawing(run, "grid", -1, {"color": color})
     figure = figure_of(run, drawn, -1, dark)
     return figure, alternative("grid", drawn), {"height": f"{figure.layout.height}px"}
@@ -60,8 +60,7 @@ def show_grid(desk: Desk, shown: Told, dark: bool, color: str) -> tuple:
 
 def save(desk: Desk, clicks: list[int | None], shown: Told, position: int | None, dims: str, *choices: str) -> Any:
     """Send the figure, or its numbers, that the menu was asked for."""
-    run = desk.run(shown)
-    if not any(clicks) or not ctx.triggered_id or run is None:
+    if not any(clicks) or not ctx.triggered_id or not shown:
         return no_update
     kind, suffix = ctx.triggered_id["kind"], ctx.triggered_id["suffix"]
     return file_of(desk, shown, kind, suffix, position or 0, options_of(kind, dims, *choices))
@@ -69,19 +68,17 @@ def save(desk: Desk, clicks: list[int | None], shown: Told, position: int | None
 
 def options_of(kind: str, dims: str, mode: str, map_color: str, grid_color: str) -> dict[str, Any]:
     """The options of one figure, from the choices of all."""
-    return {
+    options: dict[str, dict[str, Any]] = {
         "stream": {"mode": mode},
         "map": {"dims": int(dims), "color": map_color},
         "grid": {"color": grid_color},
-    }[kind]
+    }
+    return options[kind]
 
 
-def file_of(desk: Desk, shown: Told, kind: str, suffix: str, position: int, options: dict[str, Any]) -> Any:
+def file_of(desk: Desk, shown: dict[str, Any], kind: str, suffix: str, position: int, options: dict[str, Any]) -> Any:
     """A figure as PDF or SVG, or its table as CSV, ready to download."""
-    run = desk.run(shown)
-    if run is None:
-        return no_update
-    drawn = drawing(run, kind, position, options)
+    drawn = drawing(desk.run(shown), kind, position, options)
     name = f"latentlens-{kind}.{suffix}"
     if suffix == "csv":
         return dcc.send_data_frame(drawn.table().to_csv, name, index=False)

@@ -6,9 +6,14 @@ In: a model, a store, a host and a port. Out: a `Dash`, or a server that runs un
 from __future__ import annotations
 
 import errno
+import logging
+import socket
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from dash import Dash
+from dash import Dash, set_props
+from flask import abort, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import latentlens as ll
@@ -18,6 +23,8 @@ from latentlens_app.examples import examples_for
 from latentlens_app.layout import page
 from latentlens_app.runs import Runs
 from latentlens_app.style import INDEX
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def create_app(model: str | ll.LatentModel = "walks", store: str | Path | None = None) -> Dash:
@@ -43,6 +50,7 @@ def create_app(model: str | ll.LatentModel = "walks", store: str | Path | None =
         index_string=INDEX,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
         add_log_handler=False,
+        on_error=show_error,
     )
     app.layout = page(name, examples_for(name))
     callbacks.connect(app, desk)
@@ -63,16 +71,34 @@ def serve(
         LatentLensError: the address cannot be served from (a port in use, an unknown host), or `store` is no folder.
     """
     app = create_app(model, store)
-    try:
-        server = make_server(host, port, app.server, threaded=True, request_handler=_Quiet)
-    except (OSError, OverflowError, SystemExit) as error:
-        raise ll.LatentLensError(_refusal(host, port, error)) from None
+    with _listening(host, port) as listener:
+        # A socket of our own, because werkzeug prints and exits where it cannot have one.
+        options: dict[str, Any] = {"fd": listener.fileno(), "threaded": True, "request_handler": _Quiet}
+        server = make_server(host, port, app.server, **options)
+    if host in LOOPBACK:
+        app.server.before_request(_refuse_strangers)
     with server:
-        print(f"latentlens is at http://{host}:{server.server_port} (stop it with Ctrl-C)", flush=True)
+        name = f"[{host}]" if ":" in host else host
+        print(f"latentlens is at http://{name}:{server.socket.getsockname()[1]} (stop it with Ctrl-C)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def show_error(error: Exception) -> None:
+    """Put what went wrong in a callback on the page, which stays as it was."""
+    message = str(error)
+    if not isinstance(error, ll.LatentLensError):
+        logging.getLogger(__name__).error("a callback failed", exc_info=error)
+        message = f"the page met {type(error).__name__}: {error}; the terminal has the details"
+    set_props("error", {"children": message, "hide": False})
+
+
+def _refuse_strangers() -> None:
+    """Where only this machine is served, refuse a page elsewhere whose name was made to point here."""
+    if urlsplit(f"//{request.host}").hostname not in LOOPBACK:
+        abort(403)
 
 
 class _Quiet(WSGIRequestHandler):
@@ -82,10 +108,19 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing."""
 
 
-def _refusal(host: str, port: int, error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno not in (errno.EADDRINUSE, None):
-        return f"expected an address to serve from, got {host}:{port} ({error.strerror}): pass another host or port"
-    return f"expected a free port, got {port}, which is in use: pass another one, for example port {port + 1}"
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there, or the reason in one line."""
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
+        raise ll.LatentLensError(f"expected a port from 0 to 65535, got {port!r}: leave it out for 8050")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"expected a free port, got {port}, which is in use: pass another one, for example {port + 1}"
+        else:
+            reason = f"expected an address to serve from, got {host}:{port} ({error.strerror}): pass another one"
+        raise ll.LatentLensError(reason) from None
 
 
 def _name_of(model: object) -> str:

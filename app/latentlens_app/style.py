@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
+
+def aria(**names: str) -> dict[str, Any]:
+    """Accessible names and states as attributes of a component.
+
+    >>> aria(label="Play", hidden="true")
+    {'aria-label': 'Play', 'aria-hidden': 'true'}
+    """
+    return {f"aria-{name}": value for name, value in names.items()}
+
+
 FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 MONO = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace'
 
@@ -20,7 +30,7 @@ THEME: dict[str, Any] = {
     "cursorType": "pointer",
 }
 
-GRAPH: dict[str, Any] = {
+GRAPH: Any = {
     "showSendToCloud": False,
     "displaylogo": False,
     "displayModeBar": False,

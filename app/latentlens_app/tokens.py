@@ -11,6 +11,7 @@ from dash import html
 
 from latentlens.figures.escape import visible
 from latentlens_app.runs import Run
+from latentlens_app.style import aria
 
 
 def strip(run: Run, position: int) -> list[html.Button]:
@@ -25,7 +26,7 @@ def strip(run: Run, position: int) -> list[html.Button]:
             className="token chosen" if index == position else "token",
             tabIndex=0 if index == position else -1,
             title=f"Token {index + 1} of {len(run.tokens)}",
-            **{"aria-pressed": "true" if index == position else "false"},
+            **aria(pressed="true" if index == position else "false"),
         )
         for index, text in enumerate(run.tokens)
     ]
@@ -51,7 +52,7 @@ def bar_row(row: dict[str, Any]) -> html.Div:
                 ],
                 className="bar-track",
                 style={"--colour": row["colour"]},
-                **{"aria-hidden": "true"},
+                **aria(hidden="true"),
             ),
             html.Span(id={"type": "chance", "token": row["id"]}, className="chance"),
             html.Span(f"exact {exact:.2f}" if known else "", className="exact"),

@@ -16,9 +16,10 @@ from latentlens.figures.base import Drawing
 from latentlens.figures.escape import visible
 from latentlens.figures.style import slot_colour, token_slots
 from latentlens_app.runs import Run
+from latentlens_app.style import FONT
 
 ROWS = 6
-"""How many of the leaders are shown as bars; candidates of the exact answer come on top."""
+"""How many bars there are at each iteration; more only where the exact answer has more candidates."""
 
 
 def drawing(run: Run, kind: str, position: int, options: dict[str, Any]) -> Drawing:
@@ -36,7 +37,7 @@ def figure_of(run: Run, drawn: Drawing, position: int, dark: bool) -> go.Figure:
     if drawn.figure.kind == "map":
         table["strong"] = table.position == position
     figure = drawn.figure.draw(table, "browser", dark=dark)
-    return figure.update_layout(uirevision=f"{run.ask.states_key} {drawn.figure}")
+    return figure.update_layout(font_family=FONT, uirevision=f"{run.ask.states_key} {drawn.figure}")
 
 
 def live(run: Run) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def bars(run: Run, position: int) -> dict[str, Any]:
         ],
         "prob": [[now.get(token) for token in tokens] for now in said],
         "place": [[tokens.index(token) for token in places] for places in shown],
-        "height": max(map(len, shown)),
+        "height": max(ROWS, *map(len, shown)),
     }
 
 
@@ -108,7 +109,9 @@ def python_of(run: Run, position: int) -> str:
 
 def plain(values: np.ndarray) -> list[Any]:
     """Numbers as JSON, with None for NaN."""
-    return np.where(np.isfinite(values), values.astype(object), None).tolist()
+    out = values.astype(object)
+    out[~np.isfinite(values)] = None
+    return out.tolist()
 
 
 def _exact(run: Run, position: int) -> dict[int, float]:
@@ -121,7 +124,8 @@ def _exact(run: Run, position: int) -> dict[int, float]:
 
 
 def _shown(now: dict[int, float], exact: dict[int, float]) -> list[int]:
-    """The tokens that have a bar at one iteration: the leaders and the exact answer, likeliest first."""
+    """The tokens that have a bar at one iteration: the exact answer and the leaders, likeliest first."""
     ranked = sorted(now, key=lambda token: -now[token])
-    kept = {*ranked[:ROWS], *exact}
+    leaders = [token for token in ranked if token not in exact]
+    kept = {*exact, *leaders[: max(ROWS - len(exact), 0)]}
     return [token for token in ranked if token in kept]

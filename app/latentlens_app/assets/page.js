@@ -218,8 +218,15 @@
     return kept;
   }
 
-  function theme(scheme) {
-    return (scheme || document.documentElement.getAttribute("data-mantine-color-scheme")) === "dark";
+  /** Light or dark is an attribute of the document, which the toggle and the system may change at any time. */
+  function theme() {
+    const root = document.documentElement;
+    const dark = () => root.getAttribute("data-mantine-color-scheme") === "dark";
+    let last = dark();
+    new MutationObserver(() => {
+      if (dark() !== last) set("dark", { data: (last = dark()) });
+    }).observe(root, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
+    return last;
   }
 
   function remember(shown, job, position, at) {
