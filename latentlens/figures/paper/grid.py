@@ -12,7 +12,7 @@ from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, writings
 from latentlens.figures.kinds.labels import iteration_ticks
 from latentlens.figures.paper.fonts import text_width
-from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, page_of, settings, text_size
+from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, colour_bar, new_page, page_of, settings, text_size
 from latentlens.figures.style import LIGHT, PAPERS
 
 SMALLEST, CROWDED = 4.0, 5.0
@@ -40,17 +40,7 @@ def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
         )
         _axes(axes, table, paper.size)
         more = "max" if above else "neither"
-        bar = page.colorbar(
-            mesh,
-            ax=axes,
-            pad=0.01,
-            fraction=0.1,
-            aspect=0.85 * page.get_figheight() / 0.1,
-            extend=more,
-            extendfrac=0.02,
-        )
-        bar.set_label(COLORS[figure.color])
-        bar.outline.set_visible(False)
+        colour_bar(page, mesh, COLORS[figure.color], ax=axes, pad=0.01, extend=more, extendfrac=0.02)
         _texts(axes, figure, table, page)
         _frames(axes, figure, table)
     return page

@@ -16,7 +16,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from latentlens.figures.escape import distinct, for_paper
 from latentlens.figures.kinds.labels import PLACES, free_places
 from latentlens.figures.kinds.map import AXES, Map
-from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, new_page, page_of, settings, text_size
+from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, colour_bar, new_page, page_of, settings, text_size
 from latentlens.figures.style import LIGHT, PAPERS, RAMPS, on_ramp, slot_colour
 
 NAMED = 8
@@ -170,7 +170,7 @@ def _spatial(axes: Any, figure: Map, table: pd.DataFrame) -> None:
     axes.view_init(elev=22, azim=-55)
 
 
-def _side(page: Page, axes: Any) -> Any:
+def _side(page: Page) -> Any:
     """The page's right edge, for a colour bar beside a 3-D axes."""
     side = 0.7 / page.get_figwidth()
     return page.add_axes((1 - 0.75 * side, 0.2, 0.1 / page.get_figwidth(), 0.6))
@@ -178,12 +178,8 @@ def _side(page: Page, axes: Any) -> Any:
 
 def _colour_bar(page: Page, axes: Any, table: pd.DataFrame) -> None:
     scale = ScalarMappable(Normalize(0, max(table.attrs["iterations"], 1)), colormap("iteration"))
-    if "z" in table:
-        bar = page.colorbar(scale, cax=_side(page, axes))
-    else:
-        bar = page.colorbar(scale, ax=axes, pad=0.02, fraction=0.1, aspect=0.85 * page.get_figheight() / 0.1)
-    bar.set_label("iteration")
-    bar.outline.set_visible(False)
+    place = {"cax": _side(page)} if "z" in table else {"ax": axes, "pad": 0.02}
+    bar = colour_bar(page, scale, "iteration", **place)
     bar.locator = MaxNLocator(6, integer=True)
     bar.update_ticks()
 

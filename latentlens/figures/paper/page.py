@@ -126,6 +126,16 @@ def colormap(name: str) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list(name, list(RAMPS[name][0]))
 
 
+def colour_bar(page: Page, what: Any, title: str, **place: Any) -> Any:
+    """A slim bar that says what colours mean, as vectors (matplotlib would make it a bitmap)."""
+    slim: dict[str, Any] = {"fraction": 0.1, "aspect": 0.85 * page.get_figheight() / 0.1}
+    bar: Any = page.colorbar(what, **({} if "cax" in place else slim), **place)
+    bar.set_label(title)
+    bar.outline.set_visible(False)
+    bar.solids.set(rasterized=False, edgecolor="face", linewidth=0.2)
+    return bar
+
+
 def playhead(axes: Axes, iteration: int | None) -> None:
     """A rule at an iteration, if there is one."""
     if iteration is not None:
