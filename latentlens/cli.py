@@ -55,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="command", required=True, parser_class=Parser)
 
     app = _command(commands, "app", "open the dashboard", run_app)
-    app.add_argument("--model", default="walks", help="a shipped name, a folder or a hub id (default: walks)")
+    app.add_argument(
+        "--model", default="walks", help="a shipped name, a folder, a hub id or a .gguf file (default: walks)"
+    )
     app.add_argument("--store", metavar="DIR", help="a folder of saved trajectories")
     app.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     app.add_argument("--port", type=_port, default=8050, help="port to listen on (default: 8050)")
@@ -93,7 +95,9 @@ def _command(commands: Any, name: str, help: str, run: Any) -> argparse.Argument
 
 
 def _add_run(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--model", default="walks", help="a shipped name, a folder or a hub id (default: walks)")
+    to.add_argument(
+        "--model", default="walks", help="a shipped name, a folder, a hub id or a .gguf file (default: walks)"
+    )
     to.add_argument("--iterations", type=_count, metavar="R", help="how often to iterate (default: the model's own)")
     to.add_argument("--seed", type=_seed, default=0, metavar="S", help="what s_0 is drawn from (default: 0)")
 
@@ -107,9 +111,9 @@ def _add_reading(to: argparse.ArgumentParser) -> None:
 
 
 def run_app(args: argparse.Namespace) -> None:
-    from latentlens.models.checkpoint import locate
+    from latentlens.models.checkpoint import preflight
 
-    locate(args.model)
+    preflight(args.model)
     from latentlens_app import serve
 
     serve(model=args.model, store=args.store, host=args.host, port=args.port)
@@ -177,13 +181,11 @@ def refuse_namesake() -> None:
 def _captured(args: argparse.Namespace, prompts: list[str]) -> Any:
     """Load and run; everything that can be refused without torch is refused before it is imported."""
     from latentlens.errors import TokenError
-    from latentlens.models.checkpoint import family_of, locate, read_config, tensor_files
+    from latentlens.models.checkpoint import preflight
 
     if any(not prompt.strip() for prompt in prompts):
         raise TokenError("expected a prompt with at least one token, got an empty one: write some text")
-    folder = locate(args.model)
-    family_of(read_config(folder), folder)
-    tensor_files(folder)
+    preflight(args.model)
     import latentlens as ll
 
     model = ll.load(args.model)

@@ -22,14 +22,14 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 def locate(name: str) -> Path:
-    """The folder of a shipped model, of a local one, or of a hub id (fetched through `huggingface_hub`)."""
+    """The folder of a shipped model, a local one or a hub id (fetched through `huggingface_hub`); or a GGUF file."""
     if not isinstance(name, str) or not name.strip():
         raise ModelError(f"expected a model's name, folder or hub id, got {name!r}: {_known(name)}")
     if name in SHIPPED:
         return SHIPPED[name].folder
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
-        return _refuse_gguf(path)
+        return _checked_gguf(path)
     if path.is_dir():
         return path
     if path.exists():
@@ -37,6 +37,16 @@ def locate(name: str) -> Path:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return _from_hub(name)
     raise ModelError(f"expected a model's name, folder or hub id, got {name!r}, which is none: {_known(name)}")
+
+
+def preflight(name: str) -> tuple[Path, Family | None]:
+    """Where a model is and which family reads it (None: a GGUF file), with everything checked that needs no torch."""
+    place = locate(name)
+    if place.suffix == ".gguf":
+        return place, None
+    family = family_of(read_config(place), place)
+    tensor_files(place)
+    return place, family
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -60,7 +70,10 @@ def family_of(config: dict[str, Any], folder: Path) -> Family:
         if came in family.model_types:
             return family
     known = ", ".join(kind for family in FAMILIES for kind in family.model_types)
-    raise ModelError(f"expected model_type to be one of {known} in {folder / 'config.json'}, got {came!r}")
+    raise ModelError(
+        f"expected model_type to be one of {known} in {folder / 'config.json'}, got {came!r}: load it yourself and say "
+        "where its loop is with ll.wrap"
+    )
 
 
 def tensor_files(folder: Path) -> list[Path]:
@@ -107,7 +120,7 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / n for n in names]
 
 
-def _refuse_gguf(path: Path) -> Path:
+def _checked_gguf(path: Path) -> Path:
     if not path.is_file():
         raise ModelError(f"expected a GGUF file at {path}, got none: check the path")
     with path.open("rb") as file:
@@ -116,7 +129,7 @@ def _refuse_gguf(path: Path) -> Path:
         raise ModelError(
             f"expected a GGUF file at {path}, got one that starts with {magic!r}: it is damaged or not GGUF"
         )
-    raise ModelError(f"expected a recurrent-depth model, got the GGUF file {path}: no family here reads GGUF yet")
+    return path
 
 
 def _from_hub(name: str) -> Path:

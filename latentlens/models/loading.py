@@ -1,6 +1,6 @@
 """Load a model by name: find it, recognise its family, fill it with its own tensors.
 
-In: a shipped name, a folder or a hub id. Out: a `LatentModel`, ready to run.
+In: a shipped name, a folder, a hub id or a GGUF file. Out: a `LatentModel`, ready to run.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from latentlens.errors import ModelError
-from latentlens.models import SHIPPED
+from latentlens.models import SHIPPED, Family
 from latentlens.models.base import LatentModel
-from latentlens.models.checkpoint import family_of, locate, read_config, read_tensors
+from latentlens.models.checkpoint import preflight, read_config, read_tensors
 from latentlens.models.tokens import Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -25,7 +25,7 @@ def load(name: str, *, dtype: str | torch.dtype | None = None, device: str | tor
     """Load a model that latentlens understands; no remote code is run and no pickle is read.
 
     Args:
-        name: a shipped model ("walks"), a folder with `config.json` and `*.safetensors`, or a hub id.
+        name: a shipped model ("walks"), a folder with `config.json` and `*.safetensors`, a hub id, or a `.gguf` file.
         dtype: "float32", "bfloat16", "float16" or the torch dtype; None keeps the dtype of the stored weights.
         device: "cpu", "cuda", "mps" or a torch device.
 
@@ -39,17 +39,30 @@ def load(name: str, *, dtype: str | torch.dtype | None = None, device: str | tor
     """
     wanted = _checked_dtype(dtype)
     where = _checked_device(device)
-    folder = locate(name)
-    config = read_config(folder)
-    family = family_of(config, folder)
-    module = importlib.import_module(family.module)
-    model, tensors = module.build(config, read_tensors(folder))
-    fill(model, tensors, folder)
-    model.to(device=where, dtype=wanted)
-    model.eval().requires_grad_(False)
-    model.name = folder.resolve().name if Path(name).expanduser().is_dir() and name not in SHIPPED else name
-    model.tokenizer = Tokenizer.from_folder(folder)
+    place, family = preflight(name)
+    if family is None:
+        from latentlens.models.pretrained import from_gguf
+
+        model: LatentModel = from_gguf(place, dtype=wanted, device=where)
+    elif hasattr(importlib.import_module(family.module), "build"):
+        model = _native(place, family, wanted, where)
+    else:
+        from latentlens.models.pretrained import from_folder
+
+        model = from_folder(place, masked=family.name == "albert", dtype=wanted, device=where)
+    local = name not in SHIPPED and Path(name).expanduser().exists()
+    model.name = place.resolve().name if local else name
     model.truth = SHIPPED[name].truth if name in SHIPPED else None
+    return model
+
+
+def _native(folder: Path, family: Family, dtype: torch.dtype | None, device: torch.device) -> LatentModel:
+    """A model of our own code, filled with a folder's tensors."""
+    model, tensors = importlib.import_module(family.module).build(read_config(folder), read_tensors(folder))
+    fill(model, tensors, folder)
+    model.to(device=device, dtype=dtype)
+    model.eval().requires_grad_(False)
+    model.tokenizer = Tokenizer.from_folder(folder)
     return model
 
 

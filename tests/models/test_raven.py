@@ -191,7 +191,7 @@ def test_an_untied_head_and_shards_load(folder, raven):
         ({"n_layers_in_coda": 2}, "expected the tensor transformer.coda.1.attn.Wqkv.weight in"),
         ({"n_layers_in_coda": 1, "tie_embeddings": False}, "expected the tensor lm_head.weight in"),
         ({"qk_bias": False}, "expected only known tensors in"),
-        ({"model_type": "gpt9"}, "expected model_type to be one of huginn_raven, raven, ouro in"),
+        ({"model_type": "gpt9"}, "expected model_type to be one of huginn_raven, raven, ouro, dory"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(folder: Path, change, message):
