@@ -1,0 +1,263 @@
+"""The dashboard in a real Chromium: served from a thread, watched for errors and for requests that leave loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from latentlens_app import create_app
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+import latentlens as ll
+from latentlens.models import raven
+from latentlens.models.walks import files
+
+PATIENCE = 20_000
+"""Milliseconds that a page may take, on a machine that is busy with something else."""
+QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run")
+HOSTILE = ("<img/src=x/onerror=window.hacked=1>", "<b>bold</b>", "</script><script>window.hacked=2</script>", "$x^2$")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
+    """The Chromium of this machine, or the one that LATENTLENS_BROWSER names."""
+    names = (os.environ.get("LATENTLENS_BROWSER"), "chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if name and (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail("expected a Chromium to test the dashboard in, got none: install one, or set LATENTLENS_BROWSER")
+    return {**browser_type_launch_args, "executable_path": path, "args": list(QUIET)}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict) -> dict:
+    """A desktop window, and no motion unless a test is about motion."""
+    size = {"width": 1440, "height": 900}
+    return {**browser_context_args, "viewport": size, "reduced_motion": "reduce", "color_scheme": "light"}
+
+
+class _Silent(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """No line a request."""
+
+
+@contextmanager
+def serving(model: str | ll.LatentModel) -> Iterator[str]:
+    """The dashboard on a free port of this machine."""
+    server = make_server("127.0.0.1", 0, create_app(model).server, threaded=True, request_handler=_Silent)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    """Where the dashboard of the shipped model is."""
+    with serving("walks") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def slow_url() -> Iterator[str]:
+    """The same with a model that takes its time, so that there is something to cancel."""
+    model = ll.load("walks")
+    model.transformer.adapter.register_forward_pre_hook(lambda *_: time.sleep(0.02))  # type: ignore[attr-defined]
+    with serving(model) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def hostile_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A random model whose words are markup."""
+    folder = tmp_path_factory.mktemp("hostile")
+    settings = {**files.config(32, 2, 64, 8), "vocab_size": 16, "padded_vocab_size": 16}
+    empty, _ = raven.build(settings, {})
+    draw = torch.Generator().manual_seed(0)
+    shapes = {name: tensor.shape for name, tensor in empty.state_dict().items() if name != "lm_head.weight"}
+    save_file(
+        {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}, folder / "model.safetensors"
+    )
+    (folder / "config.json").write_text(json.dumps(settings))
+    words = [*HOSTILE, *(f"{HOSTILE[0]}{number}" for number in range(11)), "[UNK]"]
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    with serving(str(folder)) as address:
+        yield address
+
+
+DECODE = """
+    const gd = (id) => document.querySelector(`#${id} .js-plotly-plot`);
+    const decode = (values) => {  // plotly's own form of a typed array: base64 of its bytes
+        if (!values.bdata) return [...values];
+        const bytes = Uint8Array.from(atob(values.bdata), (c) => c.charCodeAt(0));
+        return [...new {f4: Float32Array, f8: Float64Array, i2: Int16Array, i4: Int32Array}[values.dtype](bytes.buffer)];
+    };
+    const states = () => {  // of the chosen token: [position, iteration, x] each
+        const trace = gd('map').data.find((t) => t.name === 'states'), x = decode(trace.x);
+        const ids = decode(trace.customdata), width = ids.length / x.length;
+        return x.map((value, i) => [ids[i * width + 1], ids[i * width + 2], value]);
+    };
+"""
+"""What is in a graph, as a page's script reads it."""
+
+
+class Dashboard:
+    """A page with the dashboard, as a reader uses it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.strangers: list[str] = []
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self._check(request.url))
+
+    def _check(self, address: str) -> None:
+        if not address.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            self.strangers.append(address)
+
+    def open(self, address: str) -> Dashboard:
+        """Go there, and wait until a run is on the page."""
+        self.page.goto(address)
+        self.wait_for_tokens()
+        return self
+
+    def wait_for_tokens(self, text: str | None = None) -> None:
+        """Wait until the strip shows a run (and these tokens), with its pictures."""
+        if text is None:
+            expect(self.tokens.first).to_be_visible(timeout=PATIENCE)
+        else:
+            expect(self.tokens).to_have_count(len(text.split()), timeout=PATIENCE)
+        drawn = """() => ['stream', 'map', 'grid'].every((id) => {
+            const gd = document.querySelector(`#${id} .js-plotly-plot`);
+            return gd && gd.data && gd.data.length > 0;
+        })"""
+        self.page.wait_for_function(drawn, timeout=PATIENCE)
+
+    def run(self, prompt: str) -> None:
+        """Type a prompt and run it."""
+        self.page.get_by_label("Prompt", exact=True).fill(prompt)
+        self.page.get_by_role("button", name="Run", exact=True).click()
+
+    @property
+    def tokens(self) -> Locator:
+        """The buttons of the token strip."""
+        return self.page.get_by_role("group", name="Tokens").get_by_role("button")
+
+    @property
+    def bars(self) -> Locator:
+        """The rows of candidates that are shown at the playhead."""
+        return self.page.get_by_role("list", name="Candidates at the playhead").get_by_role("listitem")
+
+    @property
+    def slider(self) -> Locator:
+        """The playhead."""
+        return self.page.get_by_role("slider", name="Iteration")
+
+    def has_bar(self, text: str) -> None:
+        """Wait until a visible row of the candidates says this."""
+        expect(self.bars.filter(has_text=text).filter(visible=True)).not_to_have_count(0, timeout=PATIENCE)
+
+    def top_bar(self) -> tuple[str, str]:
+        """The text and the probability of the uppermost row."""
+        return self.page.evaluate("""() => {
+            const rows = [...document.querySelectorAll('#bars .bar')].filter((row) => row.style.visibility !== 'hidden');
+            const top = rows.find((row) => row.style.getPropertyValue('--place') === '0');
+            return [top.querySelector('.bar-text').textContent, top.querySelector('.chance').textContent];
+        }""")
+
+    def is_at(self, iteration: int) -> None:
+        """Wait until every picture marks this iteration."""
+        expect(self.slider).to_have_attribute("aria-valuenow", str(iteration), timeout=PATIENCE)
+        expect(self.page.locator("#now-iteration")).to_have_text(f"Iteration {iteration}", timeout=PATIENCE)
+        marked = (
+            "(at) => {"
+            + DECODE
+            + """
+            const lines = gd('stream').layout.shapes[0].x0 === at && gd('grid').layout.shapes[0].x0 === at - 0.5;
+            const head = gd('map').data[gd('map').data.length - 1];
+            const here = states().find(([position, iteration]) => iteration === at);
+            return lines && head.name === 'playhead' && head.visible === true && here && Math.abs(decode(head.x)[0] - here[2]) < 1e-5;
+        }"""
+        )
+        self.page.wait_for_function(marked, arg=iteration, timeout=PATIENCE)
+
+    def is_on(self, position: int) -> None:
+        """Wait until every picture shows this position."""
+        expect(self.tokens.nth(position)).to_have_attribute("aria-pressed", "true", timeout=PATIENCE)
+        marked = (
+            "(position) => {"
+            + DECODE
+            + "return gd('grid').layout.shapes[1].y0 === position - 0.5 && states()[0][0] === position; }"
+        )
+        self.page.wait_for_function(marked, arg=position, timeout=PATIENCE)
+
+    def click_cell(self, position: int, iteration: int) -> None:
+        """Click on a cell of the grid, in the middle of the window."""
+        where = """([position, iteration]) => {
+            const graph = document.querySelector('#grid .js-plotly-plot');
+            const count = graph.layout.yaxis.tickvals.length, width = graph.layout.xaxis.range[1] + 0.5;
+            const top = graph.querySelector('.nsewdrag').getBoundingClientRect();
+            window.scrollBy(0, top.y + top.height * (position + 0.5) / count - window.innerHeight / 2);
+            const box = graph.querySelector('.nsewdrag').getBoundingClientRect();
+            return [box.x + box.width * (iteration + 0.5) / width, box.y + box.height * (position + 0.5) / count];
+        }"""
+        x, y = self.page.evaluate(where, [position, iteration])
+        self.page.mouse.move(x, y)
+        self.page.mouse.click(x, y)
+
+
+@pytest.fixture(scope="session")
+def window(browser: Browser, browser_context_args: dict) -> Iterator[BrowserContext]:
+    """One window for many tests: each opens a tab of its own, and what the page loads is compiled once."""
+    context = browser.new_context(**browser_context_args)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, browser_context_args: dict, window: BrowserContext) -> Iterator[Callable[..., Dashboard]]:
+    """Open a tab, in a window of its own where it has options; at the end nothing may have gone wrong."""
+    opened: list[Dashboard] = []
+
+    def start(address: str, *, wait: bool = True, **options: Any) -> Dashboard:
+        context = browser.new_context(**{**browser_context_args, **options}) if options else window
+        dashboard = Dashboard(context.new_page())
+        opened.append(dashboard)
+        if wait:
+            return dashboard.open(address)
+        dashboard.page.goto(address)
+        return dashboard
+
+    yield start
+    for dashboard in opened:
+        context = dashboard.page.context
+        dashboard.page.close()
+        if context is not window:
+            context.close()
+        assert dashboard.errors == []
+        assert dashboard.strangers == []
+
+
+@pytest.fixture
+def dashboard(visit: Callable[..., Dashboard], url: str) -> Dashboard:
+    """A fresh page on the worked example."""
+    return visit(url)
