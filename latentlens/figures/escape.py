@@ -34,12 +34,12 @@ def visible(text: str, limit: int | None = None) -> str:
 
 
 def for_browser(text: str, limit: int | None = None) -> str:
-    """`visible`, with everything that plotly or MathJax would interpret written as an entity.
+    """`visible`, with what plotly (tags, `%{templates}`) or MathJax would interpret written as entities.
 
-    >>> for_browser("<b>$x$</b>")
-    '&lt;b&gt;&#36;x&#36;&lt;/b&gt;'
+    >>> for_browser("<b>$x$</b>"), for_browser("%{y}")
+    ('&lt;b&gt;&#36;x&#36;&lt;/b&gt;', '&#37;{y}')
     """
-    return html.escape(visible(text, limit), quote=False).replace("$", "&#36;")
+    return html.escape(visible(text, limit), quote=False).replace("$", "&#36;").replace("%", "&#37;")
 
 
 def for_paper(text: str, limit: int | None = None) -> str:

@@ -59,7 +59,7 @@ def test_what_cannot_be_seen_gets_a_mark(text, shown):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_plotly_and_a_browser_read_back_what_was_meant(text):
     escaped = for_browser(text)
-    assert not re.search(r"[<>$]", escaped)
+    assert not re.search(r"[<>$%]", escaped)
     assert html.unescape(escaped) == visible(text)
 
 

@@ -94,7 +94,7 @@ def test_a_random_start_does_not_stretch_the_colours(walked):
 def test_text_where_the_lead_changes_tells_every_leader(walked):
     figure = ll.figures.grid(walked.out, text="changes").figure
     table = figure.table(walked.out)
-    visible, top = shown(figure, table), cells(table, "top")
+    visible, top = shown(figure, table, crowded=False), cells(table, "top")
     said = top.copy()
     for column in range(1, top.shape[1]):
         said[:, column] = np.where(visible[:, column], top[:, column], said[:, column - 1])
@@ -105,8 +105,8 @@ def test_text_where_the_lead_changes_tells_every_leader(walked):
 def test_a_writing_ends_where_the_next_begins_or_where_the_ink_would_change(walked):
     figure = ll.figures.grid(walked.out, text="changes").figure
     table = figure.table(walked.out)
-    starts = {(w.row, w.column) for w in writings(figure, table)}
-    for w in writings(figure, table):
+    starts = {(w.row, w.column) for w in writings(figure, table, dark=False, crowded=False)}
+    for w in writings(figure, table, dark=False, crowded=False):
         assert not starts & {(w.row, w.column + step) for step in range(1, w.room)}
         assert w.column + w.room <= 25
 

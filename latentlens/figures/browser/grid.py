@@ -13,7 +13,7 @@ from latentlens.figures.escape import for_browser, visible
 from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, writings
 from latentlens.figures.kinds.labels import iteration_ticks
 
-WIDTH = 840
+WIDTH = 720
 """Pixels across the cells of a page of the usual size; texts are cut to fit it."""
 
 
@@ -74,10 +74,11 @@ def _cells(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
 
 def _texts(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
     """The leaders, in black or white by the colour of the cell, cut to their room; nothing to hover or to click."""
-    written = writings(figure, table, dark)
     columns = table.attrs["iterations"] + 1
-    size = 11 if columns <= 26 else 9
-    cell = WIDTH / columns / (0.6 * size)  # in letters
+    size = 10 if columns <= 26 else 9
+    cell = WIDTH / columns / (0.55 * size)  # in letters
+    usual = np.quantile([len(visible(text, 8)) for text in table.top_text.unique()], 0.8)
+    written = writings(figure, table, dark=dark, crowded=bool(usual > cell))
     texts, across, places = [], [], []
     for w in written:
         text = for_browser(w.text, max(int(min(cell * w.room, 8)), 2))

@@ -39,6 +39,10 @@ def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         "title": {"text": "iteration"},
         "anchor": "y2" if figure.entropy else "y",
         "tickformat": "d",
+        "unifiedhovertitle": {"text": "iteration %{x}"},
+        "spikecolor": shade.muted,
+        "spikethickness": -1,
+        "spikedash": "solid",
         "showgrid": False,
         "tickvals": iteration_ticks(first, last),
     }

@@ -30,8 +30,6 @@ COLORS = {
     "prob": "probability of the leading candidate",
 }
 """What a cell's colour can say, with its unit."""
-CROWDED = 33
-"""More iterations than this, and `text="auto"` writes a candidate only where it takes the lead."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Grid(Figure):
     prompt: int = option(0, "which prompt; negative ones count from the end")
     text: str = option(
         "auto",
-        "write the leader in every cell, only where it changes, or not; auto: by the number of cells",
+        "write the leader in every cell, only where it changes, or not; auto: by the room",
         choices=("auto", "all", "changes", "none"),
     )
     mark: int | None = option(None, "a position whose row is framed; negative ones count from the end")
@@ -123,13 +121,12 @@ def colour_range(table: pd.DataFrame, column: str) -> tuple[float, float, bool]:
     return 0.0, high, bool(np.nanmax(values) > high)
 
 
-def shown(figure: Grid, table: pd.DataFrame, crowded: bool | None = None) -> np.ndarray:
+def shown(figure: Grid, table: pd.DataFrame, crowded: bool) -> np.ndarray:
     """Which cells carry text, `[position, iteration]` of bool: all, those where a candidate takes the lead, or none.
 
-    `crowded` says what "auto" is; None decides by the number of iterations. What a random start says is no lead.
+    "auto" is all, or changes where it is `crowded`. What a random start says is no lead.
     """
     top = cells(table, "top")
-    crowded = top.shape[1] > CROWDED if crowded is None else crowded
     mode = ("changes" if crowded else "all") if figure.text == "auto" else figure.text
     if mode != "changes":
         return np.full(top.shape, mode == "all")
@@ -151,7 +148,7 @@ class Writing:
     text: str
 
 
-def writings(figure: Grid, table: pd.DataFrame, dark: bool = False, crowded: bool | None = None) -> list[Writing]:
+def writings(figure: Grid, table: pd.DataFrame, *, dark: bool, crowded: bool) -> list[Writing]:
     """The texts that are shown; each ends where the next begins, or where the cells would need the other ink."""
     visible, words = shown(figure, table, crowded), cells(table, "top_text")
     low, high, _ = colour_range(table, figure.color)

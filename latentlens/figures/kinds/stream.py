@@ -124,8 +124,10 @@ class Stream(Figure):
         said += f"; entropy {change} bits over iterations {first} to {at['iterations']}"
         if at["truth_known"]:
             exact = last[last.truth > 0].sort_values("truth", ascending=False)
-            shares = ", ".join(f"{visible(row.label)} {row.truth:.2f}" for row in exact.itertuples())
-            said += f"; the exact answer is {shares or 'none of them'}"
+            shares = [f"{visible(row.label)} {row.truth:.2f}" for row in exact.itertuples()]
+            rest = 1 - float(exact.truth.sum())
+            shares += [f"others {rest:.2f}"] if rest > 0.005 else []
+            said += f"; the exact answer is {', '.join(shares)}"
         return said + "."
 
 

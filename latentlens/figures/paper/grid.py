@@ -65,7 +65,7 @@ def _texts(axes: Axes, figure: Grid, table: pd.DataFrame, page: Page) -> None:
     width, height = page.get_size_inches() * 72
     cell = (width * 0.78 / columns, height * 0.85 / rows)
     usual = np.quantile([text_width(for_paper(text, 8)) for text in table.top_text.unique()], 0.8)
-    for w in writings(figure, table, crowded=bool(0.9 * cell[0] < usual * CROWDED)):
+    for w in writings(figure, table, dark=False, crowded=bool(0.9 * cell[0] < usual * CROWDED)):
         word = for_paper(w.text, 8)
         size = min(cell[1] * 0.7, w.room * cell[0] * 0.88 / max(text_width(word), 1.0), text_size(axes) - 1.5)
         if size < SMALLEST:
@@ -80,6 +80,7 @@ def _texts(axes: Axes, figure: Grid, table: pd.DataFrame, page: Page) -> None:
             ha="center" if inside else "left",
             va="center_baseline",
             gid=f"cell-{w.row}-{w.column}",
+            in_layout=False,
         )
 
 

@@ -91,14 +91,14 @@ class Page(MatplotlibFigure):
 
     paper_style: str = "default"
 
-    def savefig(self, *args: Any, **options: Any) -> None:
+    def savefig(self, fname: Any, **options: Any) -> None:
         """As matplotlib's, with the style's settings: Type 42 fonts, text as text, no date."""
-        kind = options.get("format") or Path(str(args[0])).suffix.removeprefix(".") if args else ""
+        kind = options.get("format") or Path(str(fname)).suffix.removeprefix(".")
         date = {"pdf": "CreationDate", "svg": "Date"}.get(str(kind).lower())
         if date:
             options["metadata"] = {date: None, **(options.get("metadata") or {})}
         with settings(self.paper_style):
-            super().savefig(*args, **options)
+            super().savefig(fname, **options)
 
 
 def new_page(style: str, aspect: float, least: float = 0.0, most: float = 8.5) -> Page:
