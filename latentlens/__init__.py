@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from latentlens import errors, figures, models
     from latentlens.embeddings import Embedding, embed
     from latentlens.errors import LatentLensError
+    from latentlens.generation import Generation, generate
     from latentlens.lenses import CodaLens, Lens, LogitLens
     from latentlens.models.base import STOP, At, LatentModel
     from latentlens.models.loading import load
@@ -37,11 +38,13 @@ _HOMES = {
     "LatentModel": "latentlens.models.base",
     "Lens": "latentlens.lenses",
     "LogitLens": "latentlens.lenses",
+    "Generation": "latentlens.generation",
     "STOP": "latentlens.models.base",
     "Trajectory": "latentlens.trajectory",
     "capture": "latentlens.recording",
     "decode": "latentlens.readouts",
     "embed": "latentlens.embeddings",
+    "generate": "latentlens.generation",
     "load": "latentlens.models.loading",
     "logits": "latentlens.readouts",
     "token_text": "latentlens.readouts",
@@ -54,6 +57,7 @@ __all__ = [
     "At",
     "CodaLens",
     "Embedding",
+    "Generation",
     "LatentLensError",
     "LatentModel",
     "Lens",
@@ -64,6 +68,7 @@ __all__ = [
     "embed",
     "errors",
     "figures",
+    "generate",
     "load",
     "logits",
     "models",

@@ -60,7 +60,7 @@ def capture(
         raise CaptureError(f"expected a model that ll.load returns, got {type(model).__name__}: load it first")
     count = checked_iterations(iterations, model)
     texts = [prompts] if isinstance(prompts, str) else None if prompts is None else list(prompts)
-    ids, seen = _inputs(model, texts, tokens, mask)
+    ids, seen = prompt_ids(model, texts, tokens, mask)
     _check_options(seed, batch_size, initial_state, (*ids.shape, model.d_model))
     states, layer_states = _empty(model, ids, count, layers)
     aux: dict[str, Tensor] = {}
@@ -141,7 +141,7 @@ def _keep_extra(aux: dict[str, Tensor], extra: dict, rows: Tensor, shape: torch.
             aux[name][rows, iteration - 1, : state.shape[1]] = state
 
 
-def _inputs(model: LatentModel, prompts: list[str] | None, tokens: Any, mask: Any) -> tuple[Tensor, Tensor]:
+def prompt_ids(model: LatentModel, prompts: list[str] | None, tokens: Any, mask: Any) -> tuple[Tensor, Tensor]:
     """Token ids, padded on the right, and the mask of the real ones."""
     if (prompts is None) == (tokens is None):
         raise CaptureError("expected either prompts or tokens=, got both or neither: pass one of them")

@@ -73,6 +73,8 @@ class LoopSpec:
         layers: the modules of one iteration whose outputs are its layers, in order; empty: they are the states.
         aux: further modules whose outputs are kept, by name, `[prompt, iteration, call, position, d_model]`.
         bidirectional: whether a token sees those after it, so that the mask must be given.
+        span: a list of layers and the part of it, `(name, start, stop)`, that one run repeats as often as it iterates.
+        close: the norm that only the last of `layers` is followed by; what reads an earlier layer applies it too.
     """
 
     family: str
@@ -86,6 +88,13 @@ class LoopSpec:
     layers: tuple[str, ...] = ()
     aux: tuple[tuple[str, str], ...] = ()
     bidirectional: bool = False
+    span: tuple[str, int, int] | None = None
+    close: str | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether the number of iterations can be chosen."""
+        return self.count is not None or self.span is not None
 
 
 class LatentModel(ABC):
@@ -149,6 +158,10 @@ class LatentModel(ABC):
         `on_state` may return None (go on), a tensor (which replaces the state) or `STOP`. `embeds` is a model
         input of this run in place of `tokens`.
         """
+
+    def close(self, state: Tensor) -> Tensor:
+        """What an iteration does after its last layer; nothing, for most families."""
+        return state
 
     @abstractmethod
     def norm(self, state: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentlens.errors import CaptureError, ModelError
+from latentlens.errors import CaptureError
 from latentlens.models.base import (
     STOP,
     At,
@@ -31,6 +31,7 @@ from latentlens.models.base import (
     checked_tokens,
     replaced,
 )
+from latentlens.models.looping import counted
 from latentlens.models.parts import weights_fingerprint
 
 Call = Callable[..., Any]
@@ -101,7 +102,7 @@ class HookedModel(LatentModel):
         return logits
 
     def finish(self, state: Tensor, context: Context) -> Tensor:
-        count = 1 if self.spec.count else self.iterations
+        count = 1 if self.spec.free else self.iterations
         last = count
 
         def put(came: Tensor, at: At) -> Tensor | None:
@@ -126,6 +127,9 @@ class HookedModel(LatentModel):
 
     def norm(self, state: Tensor) -> Tensor:
         return state if self.spec.norm is None else self.module.get_submodule(self.spec.norm)(state)
+
+    def close(self, state: Tensor) -> Tensor:
+        return state if self.spec.close is None else self.module.get_submodule(self.spec.close)(state)
 
     def unembed(self, hidden: Tensor) -> Tensor:
         return self.module.get_submodule(self.spec.unembed)(hidden)
@@ -158,7 +162,7 @@ class HookedModel(LatentModel):
 
     def _checked_count(self, iterations: int | None) -> int:
         count = checked_iterations(iterations, self)
-        if self.spec.count is None and count != self.iterations:
+        if not self.spec.free and count != self.iterations:
             raise CaptureError(
                 f"expected iterations={self.iterations} for {self.name!r} ({self.family}), got {count}: its number of "
                 "iterations is fixed, leave it out"
@@ -168,9 +172,9 @@ class HookedModel(LatentModel):
     def _forward(self, ids: Tensor, mask: Tensor | None, count: int, on_state: OnState | None) -> Any:
         """The module's own forward under hooks; (logits, None), or (None, the state at which it was stopped)."""
         with self.lock, ExitStack() as stack:
-            stack.enter_context(counted(self.module, self.spec.count, count))
             watch = _Watch(self, on_state)
-            stack.enter_context(watch.hooks())
+            stack.enter_context(watch.hooks())  # before the layers may be repeated: their names are still their own
+            stack.enter_context(counted(self.module, self.spec, count))
             try:
                 logits = self.call(ids, mask if self.spec.bidirectional else None)
             except _Stopped:
@@ -272,32 +276,3 @@ def _with_state(out: Any, state: Tensor) -> Any:
     if isinstance(out, Tensor):
         return state
     return type(out)((state, *out[1:])) if isinstance(out, (tuple, list)) else out
-
-
-@contextmanager
-def counted(module: nn.Module, field: str | None, count: int) -> Iterator[None]:
-    """The loop count in a module's config for a while; what was there comes back whatever happens."""
-    if field is None:
-        yield
-        return
-    config: Any = module.config
-    before = getattr(config, field)
-    setattr(config, field, count)
-    try:
-        yield
-    finally:
-        setattr(config, field, before)
-
-
-def check_paths(module: nn.Module, spec: LoopSpec) -> None:
-    """Refuse a spec whose module names are not there, and list the nearest that are."""
-    import difflib
-
-    names = [name for name, _ in module.named_modules() if name]
-    wanted = [*spec.states, spec.start, spec.unembed, *spec.layers, *([spec.norm] if spec.norm else [])]
-    for path in wanted:
-        if path not in names:
-            near = difflib.get_close_matches(path, names, n=3, cutoff=0.3) or names[:3]
-            raise ModelError(
-                f"expected a module named {path!r}, got none in {type(module).__name__}: near are {', '.join(near)}"
-            )

@@ -21,5 +21,6 @@ def loop(config: Any) -> LoopSpec:
         normed=True,
         unembed="lm_head",
         layers=tuple(f"model.H_module.layers.{i}" for i in range(config.num_layers_per_stack)),
+        close="model.H_module.final_norm",
         aux=(("z_L", "model.L_module"),),
     )

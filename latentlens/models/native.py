@@ -32,10 +32,6 @@ class NativeModel(HookedRootModule, LatentModel):
     def layers(self, state: Tensor, context: Context) -> list:
         """The parts of one iteration: functions, each from the tensor before it to one layer's output."""
 
-    def close(self, state: Tensor) -> Tensor:
-        """What an iteration does after its last layer; nothing, for most families."""
-        return state
-
     def step(self, state: Tensor, context: Context) -> Tensor:
         for layer in self.layers(state, context):
             state = layer(state)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 from latentlens.errors import ModelError
 from latentlens.models import FAMILIES
 from latentlens.models.base import LoopSpec
-from latentlens.models.hooked import Call, HookedModel, check_paths
+from latentlens.models.hooked import Call, HookedModel
+from latentlens.models.looping import check_paths
 from latentlens.models.tokens import Tokenizer
 
 
@@ -24,6 +27,7 @@ def wrap(
     loop: str | None = None,
     norm: str | None = None,
     unembed: str | None = None,
+    repeat: str | None = None,
     tokenizer: Any = None,
     iterations: int | None = None,
     call: Call | None = None,
@@ -37,6 +41,8 @@ def wrap(
         loop: dotted name of the module that is called once an iteration and whose output is the state.
         norm: dotted name of the norm before the unembedding.
         unembed: dotted name of the module that makes logits.
+        repeat: a span of a decoder's layers, "model.layers[10:20]", to run as often as `iterations` says (without a
+            cache); at one iteration it is the model itself.
         tokenizer: a `tokenizers` or fast transformers tokenizer; None: token ids only.
         iterations: how many calls of `loop` one run makes (counted on a first run where it is left out).
         call: how to run the module: `call(tokens, mask)` returns logits; by default `module(tokens)`.
@@ -61,6 +67,8 @@ def wrap(
     torch.Size([1, 4, 2, 4])
     """
     spec = _known(module) if loop is None else _given(loop, norm, unembed)
+    if repeat is not None:
+        spec = _repeating(module, spec, repeat)
     if loop is None and (norm or unembed):
         raise ModelError("expected norm= and unembed= only with loop=, got them without: name the looped module too")
     check_paths(module, spec)
@@ -99,8 +107,24 @@ def _given(loop: str, norm: str | None, unembed: str | None) -> LoopSpec:
     return LoopSpec(family="wrapped", states=(loop,), start=loop, norm=norm, unembed=unembed)
 
 
+def _repeating(module: nn.Module, spec: LoopSpec, repeat: str) -> LoopSpec:
+    """The loop that a decoder becomes when a span of its layers is repeated."""
+    found = re.fullmatch(r"([\w.]+)\[(\d+):(\d+)\]", repeat)
+    path = found[1] if found else ""
+    if spec.family != "decoder" or not found or not spec.states[0].startswith(f"{path}."):
+        home = spec.states[0].rpartition(".")[0]
+        raise ModelError(f"expected repeat= to name layers of a decoder, such as '{home}[1:2]', got {repeat!r}")
+    start, stop, most = int(found[2]), int(found[3]), len(spec.states)
+    if not 0 <= start < stop <= most:
+        raise ModelError(f"expected repeat= to name layers from 0 to {most}, got {repeat!r}")
+    layers = spec.states[start:stop]
+    return replace(spec, states=layers[-1:], start=layers[0], layers=layers, span=(path, start, stop))
+
+
 def _own_iterations(module: Any, spec: LoopSpec) -> int:
     """How many iterations the module makes by itself; 0: not known before it has run."""
+    if spec.span is not None:
+        return 1
     if spec.count is not None:
         return int(getattr(module.config, spec.count) or 0)
     return len(spec.states) if len(spec.states) > 1 else 0

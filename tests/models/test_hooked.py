@@ -247,3 +247,36 @@ def test_what_a_hooked_model_cannot_do_is_refused_with_the_reason():
 def test_wrapping_does_not_copy_the_weights():
     module = families.make("llama")
     assert ll.wrap(module).module is module
+
+
+@pytest.mark.parametrize("name", families.DECODERS)
+def test_a_decoder_whose_layers_are_repeated_is_itself_at_one_iteration(name):
+    module = families.make(name)
+    model = ll.wrap(module, repeat=f"{ll.wrap(module).spec.states[0].rpartition('.')[0]}[1:2]")
+    own = own_answer(module, None, 0)
+    assert torch.equal(model.run(IDS, iterations=1), own)
+    assert model.iterations == 1
+    traj = ll.capture(model, tokens=IDS, iterations=4)
+    assert traj.iterations == 4
+    assert torch.equal(own_answer(module, None, 0), own)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3_text", "gpt2"])
+def test_repeating_a_span_is_running_its_layers_again(name):
+    module = families.make(name)
+    home = ll.wrap(module).spec.states[0].rpartition(".")[0]
+    model = ll.wrap(module, repeat=f"{home}[0:2]")
+    twice = ll.capture(model, tokens=IDS, iterations=2)
+    with torch.no_grad():
+        fed = model.run(IDS, iterations=1, on_state=lambda s, at: twice.states[:, 1] if at == ll.At(0) else None)
+        for r in (1, 2):
+            own = model.run(IDS, iterations=r)
+            spread = own.max() - own.min()
+            assert (model.finish(twice.states[:, r], model.begin(IDS)) - own).abs().max() <= 1e-5 * spread
+    assert torch.allclose(fed, model.run(IDS, iterations=2), atol=1e-4)
+
+
+@pytest.mark.parametrize("repeat", ["model.layers[2:1]", "model.layers[0:9]", "model.layers", "model.norm[0:1]"])
+def test_a_span_that_is_not_there_is_refused(repeat):
+    with pytest.raises(ModelError, match=r"^expected repeat= to name layers (of a decoder, such as|from 0 to 3)"):
+        ll.wrap(families.make("llama"), repeat=repeat)
