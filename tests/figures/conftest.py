@@ -56,6 +56,12 @@ def walk(tokenizer: Tokenizer) -> Callable[..., Walked]:
 
 
 @pytest.fixture(scope="session")
+def brief(walk: Callable[..., Walked]) -> Walked:
+    """The competition's first nine states, on a few tokens: quick to draw."""
+    return walk(competition()[:9], prompts=["Ann : Bob . 2 steps from Ann"], also=["Dee", "Ann", "Eve"])
+
+
+@pytest.fixture(scope="session")
 def walked(walk: Callable[..., Walked]) -> Walked:
     """The competition on one prompt of 27 tokens, 24 iterations."""
     return walk(also=["Dee", "Ann", "Eve"])

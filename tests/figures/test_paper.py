@@ -26,10 +26,10 @@ DRAWINGS = [
 ]
 
 
-def drawn(walked, kind, options):
+def drawn(run, kind, options):
     if kind == "map":
-        return ll.figures.map(walked.emb, walked.out, **options)
-    return getattr(ll.figures, kind)(walked.out, **options)
+        return ll.figures.map(run.emb, run.out, **options)
+    return getattr(ll.figures, kind)(run.out, **options)
 
 
 def by_gid(figure, gid):
@@ -86,8 +86,8 @@ def test_a_maps_states_are_the_tables(walked):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_page_is_as_wide_as_the_venues_column(walked, style, tmp_path):
-    path = ll.figures.stream(walked.out).save(tmp_path / "stream.pdf", style=style)
+def test_a_page_is_as_wide_as_the_venues_column(brief, style, tmp_path):
+    path = ll.figures.stream(brief.out).save(tmp_path / "stream.pdf", style=style)
     assert float(PdfReader(path).pages[0].mediabox.width) == pytest.approx(72 * PAPERS[style].width)
 
 
@@ -107,8 +107,8 @@ def test_no_text_reaches_over_the_edge_of_the_page(walked, kind, style):
 
 
 @pytest.mark.parametrize(("kind", "options"), DRAWINGS)
-def test_a_pdf_is_vectors_with_text_as_text_in_type_42_fonts(walked, kind, options, tmp_path):
-    path = drawn(walked, kind, options).save(tmp_path / "figure.pdf", style="neurips")
+def test_a_pdf_is_vectors_with_text_as_text_in_type_42_fonts(brief, kind, options, tmp_path):
+    path = drawn(brief, kind, options).save(tmp_path / "figure.pdf", style="neurips")
     page = PdfReader(path).pages[0]
     fonts = [font.get_object() for font in page["/Resources"]["/Font"].get_object().values()]
     kinds = {font["/Subtype"] for font in fonts}
@@ -124,8 +124,8 @@ def test_a_pdf_is_vectors_with_text_as_text_in_type_42_fonts(walked, kind, optio
 
 
 @pytest.mark.parametrize(("kind", "options"), DRAWINGS)
-def test_an_svg_keeps_text_as_text(walked, kind, options, tmp_path):
-    svg = drawn(walked, kind, options).save(tmp_path / "figure.svg").read_text()
+def test_an_svg_keeps_text_as_text(brief, kind, options, tmp_path):
+    svg = drawn(brief, kind, options).save(tmp_path / "figure.svg").read_text()
     assert re.search(r"<text[^>]*>[^<]*Ann", svg)
     assert "<image" not in svg
     assert "<dc:date>" not in svg
@@ -133,22 +133,22 @@ def test_an_svg_keeps_text_as_text(walked, kind, options, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pdf", ".svg", ".png", ".html"])
 @pytest.mark.parametrize("kind", ["stream", "grid", "map"])
-def test_two_saves_are_the_same_bytes(walked, kind, suffix, tmp_path):
-    one, two = (drawn(walked, kind, {}).save(tmp_path / f"{name}{suffix}").read_bytes() for name in "ab")
+def test_two_saves_are_the_same_bytes(brief, kind, suffix, tmp_path):
+    one, two = (drawn(brief, kind, {}).save(tmp_path / f"{name}{suffix}").read_bytes() for name in "ab")
     assert one == two
 
 
-def test_a_page_saved_by_hand_keeps_its_fonts(walked, tmp_path):
-    ll.figures.stream(walked.out).matplotlib("icml").savefig(tmp_path / "hand.pdf")
+def test_a_page_saved_by_hand_keeps_its_fonts(brief, tmp_path):
+    ll.figures.stream(brief.out).matplotlib("icml").savefig(tmp_path / "hand.pdf")
     fonts = PdfReader(tmp_path / "hand.pdf").pages[0]["/Resources"]["/Font"].get_object().values()
     assert {font.get_object()["/Subtype"] for font in fonts} <= {"/Type0", "/TrueType"}
 
 
-def test_drawing_leaves_matplotlibs_settings_alone(walked, tmp_path):
+def test_drawing_leaves_matplotlibs_settings_alone(brief, tmp_path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    ll.figures.stream(walked.out).save(tmp_path / "a.pdf", style="icml")
+    ll.figures.stream(brief.out).save(tmp_path / "a.pdf", style="icml")
     assert dict(matplotlib.rcParams) == before
 
 

@@ -29,9 +29,9 @@ from latentlens.figures.files import write_whole
         ("a.html", "icml", "expected no style for 'a.html', got 'icml': styles are for .pdf, .svg, .png"),
     ],
 )
-def test_a_name_that_cannot_be_saved_is_refused_and_nothing_is_left(walked, tmp_path, name, style, said):
+def test_a_name_that_cannot_be_saved_is_refused_and_nothing_is_left(brief, tmp_path, name, style, said):
     with pytest.raises(ll.errors.FigureError, match=f"^{re.escape(said.format(folder=tmp_path))}$"):
-        ll.figures.stream(walked.out).save(tmp_path / name, style=style)
+        ll.figures.stream(brief.out).save(tmp_path / name, style=style)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,22 +48,22 @@ def test_a_failed_write_leaves_nothing_and_keeps_what_was_there(tmp_path):
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
 
 
-def test_bad_options_leave_no_file(walked, tmp_path):
+def test_bad_options_leave_no_file(brief, tmp_path):
     with pytest.raises(ll.errors.FigureError):
-        ll.figures.stream(walked.out, position=99).save(tmp_path / "a.pdf")
+        ll.figures.stream(brief.out, position=99).save(tmp_path / "a.pdf")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_has_no_button_that_uploads_it_and_needs_no_network(walked, tmp_path):
-    page = ll.figures.stream(walked.out).save(tmp_path / "a.html").read_text()
+def test_a_page_has_no_button_that_uploads_it_and_needs_no_network(brief, tmp_path):
+    page = ll.figures.stream(brief.out).save(tmp_path / "a.html").read_text()
     assert '"showSendToCloud": false' in page
     assert '"displaylogo": false' in page
     assert '<html lang="en">' in page
     assert not re.search(r'<(script|link)[^>]+(src|href)="http', page)
 
 
-def test_save_returns_the_path_and_the_file_can_be_read_by_others(walked, tmp_path):
-    path = ll.figures.grid(walked.out).save(str(tmp_path / "a.PNG"))
+def test_save_returns_the_path_and_the_file_can_be_read_by_others(brief, tmp_path):
+    path = ll.figures.grid(brief.out).save(str(tmp_path / "a.PNG"))
     assert path == tmp_path / "a.PNG"
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_mode & 0o044

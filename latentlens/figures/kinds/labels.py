@@ -58,7 +58,7 @@ def unlabelled(table: pd.DataFrame, labels: Sequence[Label]) -> list[int]:
     """The candidates that can be seen but carry no name: they go into a legend."""
     peaks = wide(table, "prob").loc[int(table.attrs["random_start"]) :].max()
     named = {label.candidate for label in labels}
-    return [c for c in peaks.index.tolist() if c not in named and peaks[c] >= SEEN]
+    return [c for c in peaks.index.tolist() if c not in named and peaks[c] >= (SEEN if c >= 0 else ROOM)]
 
 
 def _thickest(band: np.ndarray, half: float, first: int) -> float | None:

@@ -48,7 +48,7 @@ def _aspect(figure: Map, table: pd.DataFrame, style: str) -> float:
     if figure.dims == 3:
         return 0.6 if PAPERS[style].width > 4 else 0.75
     wide, high = (np.ptp(table[axis].to_numpy()) or 1.0 for axis in ("x", "y"))
-    return float(np.clip(0.85 * high / wide, 0.3, 0.85)) + 0.08
+    return float(np.clip(0.85 * high / wide, 0.3, 0.62)) + 0.08
 
 
 def _points(figure: Map, rows: pd.DataFrame) -> np.ndarray:
