@@ -28,6 +28,7 @@ def capture(
     seed: int = 0,
     initial_state: Tensor | None = None,
     layers: bool = False,
+    attention: bool = False,
     batch_size: int = 64,
     progress: Progress = True,
 ) -> Trajectory:
@@ -44,6 +45,8 @@ def capture(
         seed: what a random `s_0` is drawn from; a model without randomness records it.
         initial_state: `s_0` for each prompt, `[prompt, position, d_model]`, in place of the model's own.
         layers: also keep the output of every layer of every iteration.
+        attention: also keep every pattern, in `aux["attention"]`, `[prompt, iteration, layer, head, query, key]` for
+            iterations 1..R, in float32; native models only.
         batch_size: how many prompts run at once.
         progress: a bar after one second; False for none, or a function `f(share, what)`.
 
@@ -62,6 +65,7 @@ def capture(
     texts = [prompts] if isinstance(prompts, str) else None if prompts is None else list(prompts)
     ids, seen = prompt_ids(model, texts, tokens, mask)
     _check_options(seed, batch_size, initial_state, (*ids.shape, model.d_model))
+    extra = _attention_option(model, attention)
     states, layer_states = _empty(model, ids, count, layers)
     aux: dict[str, Tensor] = {}
     batches = list(torch.arange(len(ids)).split(batch_size))
@@ -79,6 +83,7 @@ def capture(
                 mask=seen[rows, :width],
                 seed=seed,
                 initial_state=None if initial_state is None else initial_state[rows, :width],
+                **extra,
             )
             if keeper.came != count + 1:
                 raise CaptureError(
@@ -133,12 +138,31 @@ class _Keeper:
 
 
 def _keep_extra(aux: dict[str, Tensor], extra: dict, rows: Tensor, shape: torch.Size) -> None:
-    """Put further states of a family in their place: `[prompt, iteration, position, d_model]`, iterations 1..R."""
+    """Put further states of a family (`[prompt, iteration, position, d_model]`, iterations 1..R) in their place."""
+    prompts, count, positions = shape[0], shape[1] - 1, shape[2]
+    layers = sum(name.startswith("attention.") for name in extra)
     for name, by_iteration in extra.items():
         for iteration, state in by_iteration.items():
-            if name not in aux:
-                aux[name] = torch.zeros(shape[0], shape[1] - 1, shape[2], state.shape[-1], dtype=state.dtype)
-            aux[name][rows, iteration - 1, : state.shape[1]] = state
+            width = state.shape[-2] if state.ndim == 4 else state.shape[1]
+            if name.startswith("attention."):
+                full = (prompts, count, layers, state.shape[1], positions, positions)
+                kept = aux.setdefault("attention", torch.zeros(full))
+                kept[rows, iteration - 1, int(name.removeprefix("attention.")), :, :width, :width] = state
+                continue
+            kept = aux.setdefault(name, torch.zeros(prompts, count, positions, state.shape[-1], dtype=state.dtype))
+            kept[rows, iteration - 1, :width] = state
+
+
+def _attention_option(model: LatentModel, attention: bool) -> dict[str, Any]:
+    """What `run` is told so that it announces attention patterns; refuses models that cannot."""
+    if not attention:
+        return {}
+    if not model.patterns:
+        raise CaptureError(
+            f"expected a native model for attention=True, got {model.name!r} ({model.family}), which is looked into "
+            "through hooks: its attention is its own"
+        )
+    return {"attention": True}
 
 
 def prompt_ids(model: LatentModel, prompts: list[str] | None, tokens: Any, mask: Any) -> tuple[Tensor, Tensor]:

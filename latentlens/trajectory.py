@@ -5,7 +5,7 @@ In: what `capture` or a store hands over. Out: a `Trajectory`. Knows nothing abo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,28 @@ class Trajectory:
             coords={"iteration": range(self.iterations + 1)},
             name="state",
         )
+
+    def at_layer(self, layer: int) -> Trajectory:
+        """The outputs of one layer in place of the states, from iteration 1 on, ready for any lens, layout or figure.
+
+        The norm that the last layer's output would get at the end of an iteration is applied, where there is one.
+        Needs `capture(..., layers=True)`.
+
+        >>> import latentlens as ll
+        >>> traj = ll.capture(ll.load("walks"), "2 steps from Ann", iterations=4, layers=True)
+        >>> bool((traj.at_layer(-1).states == traj.states).all())
+        True
+        """
+        if self.layer_states is None:
+            raise CaptureError("expected a trajectory with layers, got one without: capture with layers=True")
+        most = self.layer_states.shape[2]
+        if isinstance(layer, bool) or not isinstance(layer, int) or not -most <= layer < most:
+            raise CaptureError(f"expected a layer from {-most} to {most - 1}, got {layer!r}")
+        model = self.needs_model()
+        with torch.no_grad():
+            closed = model.close(self.layer_states[:, :, layer].to(model.device)).cpu()
+        states = torch.cat([self.states[:, :1], closed], dim=1).masked_fill(~self.mask[:, None, :, None], 0)
+        return replace(self, states=states, layer_states=None, aux={})
 
     def needs_model(self) -> LatentModel:
         """The model that made this trajectory; refuses where it was loaded without one."""

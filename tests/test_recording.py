@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from toys import Halving, Scripted
 import latentlens as ll
 from latentlens.errors import CaptureError, TokenError
 from latentlens.models.base import At
+
+DATA = Path(__file__).parent / "data"
 
 
 def test_every_iteration_of_a_halving_state_is_kept():
@@ -121,3 +124,52 @@ def test_an_empty_prompt_and_an_unknown_word_are_refused(wordy):
 def test_at_names_an_iteration_and_a_layer():
     assert At(3) == (3, None)
     assert At(3, 1).layer == 1
+
+
+@pytest.mark.parametrize("name", ["raven_random", "ouro_random"])
+def test_attention_patterns_are_kept_and_change_no_state(name):
+    model = ll.load(str(DATA / name))
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    ids = torch.randint(0, 256, (2, 5), generator=torch.Generator().manual_seed(0))
+    plain = ll.capture(model, tokens=ids, mask=mask, iterations=3)
+    traj = ll.capture(model, tokens=ids, mask=mask, iterations=3, attention=True, batch_size=1)
+    pattern = traj.aux["attention"]
+    assert (plain.states - traj.states).abs().max() < 1e-4
+    assert pattern.shape == (2, 3, 2, 4, 5, 5)
+    assert torch.allclose(pattern[0].sum(-1), torch.ones(3, 2, 4, 5), atol=1e-5)
+    assert torch.allclose(pattern[1, ..., :3, :3].sum(-1), torch.ones(3, 2, 4, 3), atol=1e-5)
+    assert (pattern.triu(1) == 0).all()
+    assert (pattern[..., 0, 0][0] == 1).all()
+
+
+def test_the_kept_pattern_is_what_the_layer_attended_with(raven):
+    ids = torch.tensor([[4, 8, 15, 16]])
+    pattern = ll.capture(raven, tokens=ids, iterations=1, attention=True).aux["attention"][0, 0, 0]
+    with torch.no_grad():
+        context = raven.begin(ids)
+        x = raven.transformer.adapter(torch.cat([context.state, context.inputs], -1))
+        block = raven.transformer.core_block[0]
+        own = block.attn(block.norm_1(x), context.extra["rotary"])
+        v = block.attn.Wqkv(block.norm_1(x)).unflatten(-1, (3, 4, -1))[..., 2, :, :].transpose(1, 2)
+        by_pattern = block.attn.proj((pattern[None] @ v).transpose(1, 2).flatten(2))
+    assert torch.allclose(own, by_pattern, atol=1e-5)
+
+
+def test_attention_of_a_model_of_somebody_elses_is_refused():
+    with pytest.raises(CaptureError, match=r"^expected a native model for attention=True, got 'halving' \(scripted\)"):
+        ll.capture(Halving(), tokens=[[1]], attention=True)
+
+
+def test_a_layer_can_be_read_in_place_of_the_state():
+    model = ll.load(str(DATA / "ouro_random"))
+    traj = ll.capture(model, tokens=[[5, 6, 7]], iterations=3, layers=True)
+    assert torch.equal(traj.at_layer(1).states, traj.states)
+    first = ll.logits(traj.at_layer(0), "logit", iterations=[2])[0, 0]
+    own = model.unembed(model.model.norm(traj.layer_states[0, 1, 0]))
+    assert torch.allclose(first, own, atol=1e-6)
+    with pytest.raises(CaptureError, match=r"^expected a layer from -2 to 1, got 2$"):
+        traj.at_layer(2)
+    with pytest.raises(
+        CaptureError, match=r"^expected a trajectory with layers, got one without: capture with layers=True$"
+    ):
+        ll.capture(model, tokens=[[5]]).at_layer(0)

@@ -102,10 +102,11 @@ class LatentModel(ABC):
 
     Attributes are set by each family: `family` and `name` (what to call it), `iterations` (how many the model
     itself would make), `d_model`, `n_layers` (blocks within one iteration), `vocab_size` (length of the logits),
-    `steps` (whether an iteration can be made from any state, so that `s_0` can be chosen), `random_start` (whether
-    `s_0` is drawn), `normed_state` (whether the state already went through the norm), `tokenizer` (None: token ids
-    only), `truth` (the exact answer to a prompt, where the model's task knows it), and `exit_threshold` (the summed
-    exit probability at which a model with an exit gate stops; None: it has no gate).
+    `steps` (whether an iteration can be made from any state, so that `s_0` can be chosen), `patterns` (whether it can
+    show its attention), `random_start` (whether `s_0` is drawn), `normed_state` (whether the state already went
+    through the norm), `tokenizer` (None: token ids only), `truth` (the exact answer to a prompt, where the model's
+    task knows it), and `exit_threshold` (the summed exit probability at which a model with an exit gate stops; None:
+    it has no gate).
     """
 
     family: str
@@ -115,6 +116,7 @@ class LatentModel(ABC):
     n_layers: int
     vocab_size: int
     steps: bool = True
+    patterns: bool = False
     random_start: bool = False
     normed_state: bool = False
     tokenizer: Tokenizer | None = None

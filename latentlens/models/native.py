@@ -14,7 +14,7 @@ from transformer_lens.hook_points import HookPoint
 
 from latentlens.errors import CaptureError
 from latentlens.models.base import STOP, At, Context, LatentModel, OnState, Stop, checked_iterations, replaced
-from latentlens.models.parts import weights_fingerprint
+from latentlens.models.parts import Keep, weights_fingerprint
 
 
 class NativeModel(HookedRootModule, LatentModel):
@@ -25,12 +25,16 @@ class NativeModel(HookedRootModule, LatentModel):
     `hook.ctx["iteration"]`.
     """
 
+    patterns = True
     name: str
     hook_state: HookPoint
 
     @abstractmethod
     def layers(self, state: Tensor, context: Context) -> list:
-        """The parts of one iteration: functions, each from the tensor before it to one layer's output."""
+        """The parts of one iteration: functions, each from the tensor before it to one layer's output.
+
+        Each also takes `keep=`, which is told the layer's attention pattern.
+        """
 
     def step(self, state: Tensor, context: Context) -> Tensor:
         for layer in self.layers(state, context):
@@ -47,7 +51,9 @@ class NativeModel(HookedRootModule, LatentModel):
         mask: Tensor | None = None,
         seed: int = 0,
         initial_state: Tensor | None = None,
+        attention: bool = False,
     ) -> Tensor:
+        """All of it; with `attention`, each layer's pattern is announced too, where `at.layer` is "attention.0" ..."""
         count = checked_iterations(iterations, self)
         context = self.begin(tokens, embeds=embeds, mask=mask, seed=seed, initial_state=initial_state)
         state, stopped = self._announce(context.state, At(0), on_state)
@@ -55,7 +61,10 @@ class NativeModel(HookedRootModule, LatentModel):
             if stopped:
                 break
             for number, layer in enumerate(self.layers(state, context)):
-                state = self._announce_layer(layer(state), At(iteration, number), on_state)
+                told = {}
+                if attention and on_state is not None:
+                    told["keep"] = _teller(on_state, At(iteration, f"attention.{number}"))
+                state = self._announce_layer(layer(state, **told), At(iteration, number), on_state)
             state, stopped = self._announce(self.close(state), At(iteration), on_state)
         return self.finish(state, context)
 
@@ -101,3 +110,13 @@ class NativeModel(HookedRootModule, LatentModel):
     @property
     def fingerprint(self) -> str:
         return weights_fingerprint(self)
+
+
+def _teller(on_state: OnState, at: At) -> Keep:
+    """What hands an attention pattern to the callback; a pattern cannot be replaced."""
+
+    def keep(pattern: Tensor) -> None:
+        if on_state(pattern, at) is not None:
+            raise CaptureError(f"expected on_state to return None for {at.layer}, got a reply: patterns are read only")
+
+    return keep

@@ -22,7 +22,7 @@ from transformer_lens.hook_points import HookPoint
 from latentlens.errors import CaptureError, ModelError
 from latentlens.models.base import Context, checked_mask, checked_tokens
 from latentlens.models.native import NativeModel
-from latentlens.models.parts import RMSNorm, must_be_understood, must_equal, positive, rope_angles
+from latentlens.models.parts import Keep, RMSNorm, attend, must_be_understood, must_equal, positive, rope_angles
 
 UNDERSTOOD: dict[str, tuple[Any, ...]] = {
     "attention_bias": (False,),
@@ -82,20 +82,17 @@ class Attention(nn.Module):
     def __init__(self, config: OuroConfig) -> None:
         super().__init__()
         width, self.head_dim = config.hidden_size, config.hidden_size // config.num_attention_heads
-        self.grouped = config.num_key_value_heads != config.num_attention_heads
         self.q_proj = nn.Linear(width, width, bias=False)
         self.k_proj = nn.Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
         self.v_proj = nn.Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
         self.o_proj = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
         q, k, v = (
             project(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        out = F.scaled_dot_product_attention(
-            _rotate(q, rotary), _rotate(k, rotary), v, is_causal=True, enable_gqa=self.grouped
-        )
+        out = attend(_rotate(q, rotary), _rotate(k, rotary), v, keep)
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
 
@@ -123,8 +120,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm, self.post_attention_layernorm_2 = RMSNorm(width, eps), RMSNorm(width, eps)
         self.hook_out = HookPoint()
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.input_layernorm_2(self.self_attn(self.input_layernorm(x), rotary))
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
+        x = x + self.input_layernorm_2(self.self_attn(self.input_layernorm(x), rotary, keep))
         x = x + self.post_attention_layernorm_2(self.mlp(self.post_attention_layernorm(x)))
         return self.hook_out(x)
 

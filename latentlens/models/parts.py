@@ -6,9 +6,11 @@ In: a config as read from JSON. Out: whole numbers that are there, or a refusal 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentlens.errors import ModelError
@@ -60,6 +62,24 @@ def rope_angles(length: int, head_dim: int, base: float, device: torch.device) -
     powers = torch.arange(0, head_dim, 2, device=device).float() / head_dim
     frequencies = 1.0 / (base**powers)
     return torch.outer(torch.arange(length, device=device).float(), frequencies)
+
+
+Keep = Callable[[Tensor], None]
+"""What is told the attention pattern of one layer, `[prompt, head, query, key]` in float32."""
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, keep: Keep | None = None) -> Tensor:
+    """Causal attention over `[prompt, head, position, head_dim]`; keys and values may have fewer heads.
+
+    With `keep`, the pattern is worked out beside it, and the output stays what it is without.
+    """
+    grouped: dict[str, Any] = {} if k.shape[1] == q.shape[1] else {"enable_gqa": True}
+    if keep is not None:
+        shared = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        scores = q.float() @ shared.float().mT / q.shape[-1] ** 0.5
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        keep(scores.masked_fill(future, -torch.inf).softmax(-1))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, **grouped)
 
 
 def weights_fingerprint(module: nn.Module) -> str:

@@ -24,7 +24,7 @@ from transformer_lens.hook_points import HookPoint
 from latentlens.errors import CaptureError, ModelError
 from latentlens.models.base import Context, checked_mask, checked_tokens
 from latentlens.models.native import NativeModel
-from latentlens.models.parts import RMSNorm, must_be_understood, must_equal, positive, rope_angles
+from latentlens.models.parts import Keep, RMSNorm, attend, must_be_understood, must_equal, positive, rope_angles
 
 # What this file computes. Another value of one of these keys is another model: it is refused, by name.
 UNDERSTOOD: dict[str, tuple[Any, ...]] = {
@@ -100,12 +100,12 @@ class Attention(nn.Module):
         shape = (2, 1, config.n_heads, width // config.n_heads)
         self.qk_bias = nn.Parameter(torch.zeros(shape)) if config.qk_bias else None
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
         q, k, v = self.Wqkv(x).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
         if self.qk_bias is not None:
             q, k = q + self.qk_bias[0], k + self.qk_bias[1]
         q, k = _rotate(q, rotary), _rotate(k, rotary)
-        out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True)
+        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), keep)
         return self.proj(out.transpose(1, 2).flatten(2))
 
 
@@ -135,12 +135,12 @@ class Block(nn.Module):
         self.norm_4 = RMSNorm(config.n_embd, config.norm_eps)
         self.hook_out = HookPoint()
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        return self.hook_out(self.body(x, rotary))
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
+        return self.hook_out(self.body(x, rotary, keep))
 
-    def body(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def body(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
         """The block without its hook."""
-        x = self.norm_2(self.attn(self.norm_1(x), rotary) + x)
+        x = self.norm_2(self.attn(self.norm_1(x), rotary, keep) + x)
         return self.norm_4(self.mlp(self.norm_3(x)) + x)
 
 
@@ -206,12 +206,12 @@ class Raven(NativeModel):
         return self.transformer.wte(tokens.to(self.device)) * self.config.embed_scale
 
     def layers(self, state: Tensor, context: Context) -> list:
-        def first(x: Tensor) -> Tensor:
+        def first(x: Tensor, keep: Keep | None = None) -> Tensor:
             joined = self.transformer.adapter(torch.cat([x, context.inputs], dim=-1))
-            return self.transformer.core_block[0](joined, context.extra["rotary"])
+            return self.transformer.core_block[0](joined, context.extra["rotary"], keep)
 
-        blocks = list(self.transformer.core_block)[1:]
-        return [first, *(partial(block, rotary=context.extra["rotary"]) for block in blocks)]
+        rest = [partial(block, rotary=context.extra["rotary"]) for block in list(self.transformer.core_block)[1:]]
+        return [first, *rest]
 
     def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
         x = self.norm(state)
