@@ -18,6 +18,8 @@ PALETTE = ("#0072b2", "#d48c00", "#09ba67", "#ae5889", "#6f9eff", "#ab4339", "#7
 on a white and on a dark page."""
 OTHER = "#b4b8bf"
 """The mass that no candidate holds."""
+PLAYHEAD = "#e5484d"
+"""The marker of an iteration."""
 
 Ramp = tuple[tuple[float, str], ...]
 RAMPS: dict[str, tuple[Ramp, Ramp]] = {

@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from latentlens.figures.browser.page import PLAYHEAD, colorbar, colorscale, ink, layout
-from latentlens.figures.browser.stream import tint
+from latentlens.figures.browser.page import colorbar, colorscale, ink, layout, tint
 from latentlens.figures.escape import distinct, for_browser
 from latentlens.figures.kinds.labels import free_places
-from latentlens.figures.kinds.map import AXES, Map
+from latentlens.figures.kinds.map import AXES, NAMED, Map
+from latentlens.figures.style import PLAYHEAD
 
 HOVERS = 20_000
 """Above this many states the hover shows ids in place of texts: a text a vertex would be most of the page."""
-NAMED = 8
-"""At most this many paths carry the name of their token."""
 
 
 def draw(figure: Map, table: pd.DataFrame, dark: bool = False) -> go.Figure:

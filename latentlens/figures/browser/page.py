@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from latentlens.figures.files import write_whole
-from latentlens.figures.style import DARK, LIGHT, RAMPS, Ink
+from latentlens.figures.style import DARK, LIGHT, PLAYHEAD, RAMPS, Ink, mix, slot_colour
 
 if TYPE_CHECKING:
     from latentlens.figures.base import Drawing
@@ -27,12 +27,21 @@ CONFIG: dict[str, Any] = {
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 CLEAR = "rgba(0,0,0,0)"
-PLAYHEAD = "#e5484d"
 
 
 def ink(dark: bool) -> Ink:
     """The neutral colours of a light or a dark page."""
     return DARK if dark else LIGHT
+
+
+def tint(slot: int, dark: bool) -> str:
+    """A candidate's colour; on a dark page the rest is darker, so that it stays behind."""
+    return "#4a505b" if slot < 0 and dark else slot_colour(slot)
+
+
+def lettering(slot: int, dark: bool) -> str:
+    """A candidate's colour, moved towards the ink so that its name can be read on the page."""
+    return mix(tint(slot, dark), ink(dark).text, 0.35)
 
 
 def colorscale(name: str, dark: bool) -> list[list[Any]]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from latentlens.embeddings import Embedding
 
 AXES = ("x", "y", "z")
+NAMED = 8
+"""At most this many paths carry the name of their token."""
 COLOURED = 8
 """At most this many leading candidates have a colour of their own; the rarest are "other"."""
 

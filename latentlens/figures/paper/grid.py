@@ -12,8 +12,8 @@ from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, writings
 from latentlens.figures.kinds.labels import iteration_ticks
 from latentlens.figures.paper.fonts import text_width
-from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, colour_bar, new_page, page_of, settings, text_size
-from latentlens.figures.style import LIGHT, PAPERS
+from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, page_of, settings, text_size
+from latentlens.figures.style import LIGHT, PAPERS, PLAYHEAD
 
 SMALLEST, CROWDED = 4.0, 5.0
 """Points: smaller text is left out; where most would be below `CROWDED`, only changes of the lead are written."""

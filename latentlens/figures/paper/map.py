@@ -15,12 +15,10 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from latentlens.figures.escape import distinct, for_paper
 from latentlens.figures.kinds.labels import PLACES, free_places
-from latentlens.figures.kinds.map import AXES, Map
-from latentlens.figures.paper.page import PLAYHEAD, Page, colormap, colour_bar, new_page, page_of, settings, text_size
-from latentlens.figures.style import LIGHT, PAPERS, RAMPS, on_ramp, slot_colour
+from latentlens.figures.kinds.map import AXES, NAMED, Map
+from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, page_of, settings, text_size
+from latentlens.figures.style import LIGHT, PAPERS, PLAYHEAD, RAMPS, on_ramp, slot_colour
 
-NAMED = 8
-"""At most this many paths carry the name of their token."""
 RASTER = 20_000
 """Above this many states the faint paths are one bitmap inside the vector file."""
 

@@ -19,14 +19,13 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from latentlens.figures.files import write_whole
 from latentlens.figures.paper.fonts import FAMILIES
-from latentlens.figures.style import LIGHT, PAPERS, RAMPS
+from latentlens.figures.style import LIGHT, PAPERS, PLAYHEAD, RAMPS
 
 if TYPE_CHECKING:
     from latentlens.figures.base import Drawing
 
 DPI = 300
 """Of .png, and of what is rasterised inside a vector file."""
-PLAYHEAD = "#e5484d"
 _RC_LOCK = threading.RLock()
 
 

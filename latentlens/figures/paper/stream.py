@@ -15,7 +15,7 @@ from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.labels import iteration_ticks, rank_ticks, spread, stream_labels, unlabelled
 from latentlens.figures.kinds.stream import AXIS, Stream, candidates, commitment_note, truth_marks, wide
 from latentlens.figures.paper.page import Page, new_page, page_of, playhead, settings, text_size
-from latentlens.figures.style import LIGHT, mix, readable_on, slot_colour
+from latentlens.figures.style import LIGHT, PALETTE, mix, readable_on, slot_colour
 
 
 def draw(figure: Stream, table: pd.DataFrame, style: str = "default") -> Page:
@@ -78,7 +78,7 @@ def _lines(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
             values.index,
             values[c.candidate],
             color=slot_colour(c.slot),
-            linestyle="--" if c.slot >= 8 else "-",
+            linestyle="--" if c.slot >= len(PALETTE) else "-",
             marker="o",
             markersize=2.2,
             markeredgewidth=0,
