@@ -163,7 +163,10 @@ def run_models(args: argparse.Namespace) -> None:
         print(f"shipped  {name:8} {shipped.title} ({size / 1e6:.1f} MB)")
     for family in FAMILIES:
         kinds = ", ".join(family.model_types)
-        print(f"family   {family.name:8} {family.title}; offers {', '.join(family.offers)}; model_type {kinds}")
+        shipped_here = [name for name, s in SHIPPED.items() if s.family == family.name]
+        at_hand = f"; weights at hand: {', '.join(shipped_here)}" if shipped_here else "; no weights at hand"
+        offers = ", ".join(family.offers) or "states"
+        print(f"family   {family.name:8} {family.title}; offers {offers}; model_type {kinds}{at_hand}")
 
 
 def refuse_namesake() -> None:

@@ -85,10 +85,13 @@ class Shipped:
     """A model that comes with latentlens: its folder, what it is, and the exact answer to a prompt."""
 
     folder: Path
+    family: str
     title: str
     truth: Callable[[str], dict[str, float]]
 
 
-SHIPPED = {"walks": Shipped(walks.FOLDER, "random walks on small graphs, in words, in Huginn's format", walks.truth)}
+SHIPPED = {
+    "walks": Shipped(walks.FOLDER, "raven", "random walks on small graphs, in words, in Huginn's format", walks.truth)
+}
 
 __all__ = ["FAMILIES", "SHIPPED", "Family", "Shipped", "walks"]
