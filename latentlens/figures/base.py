@@ -70,7 +70,7 @@ class Figure(ABC):
         """The key facts in one plain sentence, for those who do not see the picture."""
 
     def draw(self, table: pd.DataFrame, backend: str, **page: Any) -> Any:
-        """Draw a table: `backend` is "browser" (plotly; `dark=`) or "paper" (matplotlib; `style=`)."""
+        """Draw a table: `backend` is "browser" (plotly; `dark=`, `width=`) or "paper" (matplotlib; `style=`)."""
         return importlib.import_module(f"latentlens.figures.{backend}.{self.kind}").draw(self, table, **page)
 
     def of(self, *data: Any) -> Drawing:
@@ -116,15 +116,17 @@ class Drawing:
         """
         return self.figure.describe(self._table)
 
-    def plotly(self, dark: bool = False) -> go.Figure:
+    def plotly(self, dark: bool = False, width: int = 900) -> go.Figure:
         """For the browser; on a transparent page, with the ink for a light or a dark one.
+
+        It takes the width of its place; `width` is how many pixels that will be, about: names are set to fit it.
 
         >>> import latentlens as ll
         >>> out = ll.decode(ll.capture(ll.load("walks"), "2 steps from Ann", iterations=4))
         >>> ll.figures.grid(out).plotly(dark=True).layout.shapes[0].name
         'playhead'
         """
-        return self.figure.draw(self._table, "browser", dark=dark)
+        return self.figure.draw(self._table, "browser", dark=dark, width=check_whole("width", width, 100))
 
     def matplotlib(self, style: str = "default") -> PaperFigure:
         """For paper, as wide as a column of the venue ("neurips", "icml", "icml-wide", "iclr", "acl", "acl-wide").

@@ -13,11 +13,11 @@ from latentlens.figures.escape import for_browser, visible
 from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, writings
 from latentlens.figures.kinds.labels import iteration_ticks
 
-WIDTH = 720
-"""Pixels across the cells of a page of the usual size; texts are cut to fit it."""
+SIDES = 150
+"""Pixels beside the cells, about: the tokens, the colour bar."""
 
 
-def draw(figure: Grid, table: pd.DataFrame, dark: bool = False) -> go.Figure:
+def draw(figure: Grid, table: pd.DataFrame, dark: bool = False, width: int = 900) -> go.Figure:
     """Traces: the heatmap, and the leaders' texts in an ink that can be read on each cell.
 
     `layout.shapes[0]` frames the playhead's column, `shapes[1]` the marked row.
@@ -42,7 +42,7 @@ def draw(figure: Grid, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         margin={"l": 56, "r": 12, "t": 32, "b": 44},
         showlegend=False,
     )
-    return go.Figure(data=[_cells(figure, table, dark), _texts(figure, table, dark)], layout=page)
+    return go.Figure(data=[_cells(figure, table, dark), _texts(figure, table, dark, width)], layout=page)
 
 
 def _cells(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
@@ -72,11 +72,12 @@ def _cells(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
     }
 
 
-def _texts(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
+def _texts(figure: Grid, table: pd.DataFrame, dark: bool, width: int) -> dict[str, Any]:
     """The leaders, in black or white by the colour of the cell, cut to their room; nothing to hover or to click."""
     columns = table.attrs["iterations"] + 1
-    size = 10 if columns <= 26 else 9
-    cell = WIDTH / columns / (0.55 * size)  # in letters
+    cell = (width - SIDES) / columns
+    size = 11 if cell > 30 else 10 if cell > 24 else 9
+    cell /= 0.58 * size  # now in letters
     usual = np.quantile([len(visible(text, 8)) for text in table.top_text.unique()], 0.8)
     written = writings(figure, table, dark=dark, crowded=bool(usual > cell))
     texts, across, places = [], [], []

@@ -18,7 +18,7 @@ HOVERS = 20_000
 """Above this many states the hover shows ids in place of texts: a text a vertex would be most of the page."""
 
 
-def draw(figure: Map, table: pd.DataFrame, dark: bool = False) -> go.Figure:
+def draw(figure: Map, table: pd.DataFrame, dark: bool = False, width: int = 900) -> go.Figure:
     """Traces: faint paths, strong paths, their states, starts, ends, legend, and last "playhead"."""
     shade = ink(dark)
     faint, strong = table[~table.strong], table[table.strong]
@@ -28,7 +28,7 @@ def draw(figure: Map, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         data.append(_states(figure, faint, "states of other tokens", 3 if figure.dims == 2 else 2, 0.4, dark))
     data.append(_lines(figure, strong, "paths", shade.muted, 1.6, 0.8))
     data.append(_states(figure, strong, "states", 7 if figure.dims == 2 else 5, 1.0, dark))
-    data += [_ends(figure, strong, True, dark), _ends(figure, strong, False, dark)]
+    data += [_ends(figure, strong, True, dark, width), _ends(figure, strong, False, dark, width)]
     if figure.color == "top":
         data += _legend(figure, table, dark)
     else:
@@ -146,7 +146,7 @@ def _legend(figure: Map, table: pd.DataFrame, dark: bool) -> list[dict[str, Any]
     ]
 
 
-def _ends(figure: Map, strong: pd.DataFrame, start: bool, dark: bool) -> dict[str, Any]:
+def _ends(figure: Map, strong: pd.DataFrame, start: bool, dark: bool, width: int) -> dict[str, Any]:
     """Rings at the starts; squares at the ends, with the token's name where there are few."""
     shade = ink(dark)
     edge = strong.iteration.min() if start else strong.iteration.max()
@@ -168,19 +168,19 @@ def _ends(figure: Map, strong: pd.DataFrame, start: bool, dark: bool) -> dict[st
     if figure.dims == 3:
         del trace["cliponaxis"]
     if not start and len(rows) <= NAMED:
-        trace |= {"mode": "markers+text", "text": end_names(rows), "textposition": _places(figure, strong, rows)}
+        trace |= {"mode": "markers+text", "text": end_names(rows), "textposition": _places(figure, strong, rows, width)}
         trace["textfont"] = {"color": shade.text, "size": 12}
     for axis in AXES[: figure.dims]:
         trace[axis] = rows[axis].to_numpy(np.float32)
     return trace
 
 
-def _places(figure: Map, strong: pd.DataFrame, rows: pd.DataFrame) -> Any:
-    """Where the names stand, for a page of the usual size."""
+def _places(figure: Map, strong: pd.DataFrame, rows: pd.DataFrame, width: int) -> Any:
+    """Where the names stand, on a page of the usual height."""
     if figure.dims == 3:
         return "top center"
     spans = [float(np.ptp(strong[axis].to_numpy())) or 1.0 for axis in ("x", "y")]
-    scale = min(700 / spans[0], 380 / spans[1]) / 13
+    scale = min((width - 150) / spans[0], 380 / spans[1]) / 13
     return free_places(rows[["x", "y"]].to_numpy() * scale, [len(name) for name in end_names(rows)])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from latentlens.figures.browser.page import ink, lettering, tint
 from latentlens.figures.browser.truth import STEP, most_marks, truth_room
 from latentlens.figures.escape import for_browser
-from latentlens.figures.kinds.labels import Label, spread, stream_labels
+from latentlens.figures.kinds.labels import Label, spread
 from latentlens.figures.kinds.stream import Stream, commitment_note
 from latentlens.figures.style import readable_on
 
@@ -46,10 +46,9 @@ def notes(figure: Stream, table: pd.DataFrame, dark: bool) -> list[dict[str, Any
     return out
 
 
-def names(figure: Stream, table: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
+def names(figure: Stream, table: pd.DataFrame, labels: list[Label], dark: bool) -> list[dict[str, Any]]:
     """The candidates' names on their bands, or at the right end of their lines."""
     out = []
-    labels = stream_labels(figure, table)
     if figure.mode == "area":
         for label in labels:
             colour = readable_on(tint(label.slot, dark))

@@ -11,22 +11,25 @@ import plotly.graph_objects as go
 from latentlens.figures.browser.notes import marks, names, notes
 from latentlens.figures.browser.page import ink, layout, playhead, tint
 from latentlens.figures.browser.truth import truth_bar, truth_diamonds, truth_room
-from latentlens.figures.escape import for_browser
-from latentlens.figures.kinds.labels import iteration_ticks, rank_ticks, stream_labels, unlabelled
+from latentlens.figures.escape import for_browser, visible
+from latentlens.figures.kinds.labels import LONGEST, Label, iteration_ticks, rank_ticks, stream_labels, unlabelled
 from latentlens.figures.kinds.stream import AXIS, Stream, candidates, wide
 from latentlens.figures.style import PALETTE
 
+LETTER = 7.2
+"""The width of a letter in pixels."""
 BAR = 0.03
 """The width of the truth's bar, as a share of the page."""
 
 
-def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
+def draw(figure: Stream, table: pd.DataFrame, dark: bool = False, width: int = 900) -> go.Figure:
     """Main panel on (x, y), entropy on (x, y2), the truth's bar on (x3, y)."""
     at, shade = table.attrs, ink(dark)
     bar = figure.mode == "area" and at["truth_known"]
-    right = _right(figure, table)
+    right = _right(figure, table, width)
     low = 0.27 if figure.entropy else 0.0
-    data = _bands(figure, table, dark) + (truth_bar(table, dark) if bar else [])
+    labels = stream_labels(figure, table, LETTER / (0.87 * width))
+    data = _bands(figure, table, labels, dark) + (truth_bar(table, dark) if bar else [])
     if figure.mode == "line" and at["truth_known"]:
         data += truth_diamonds(table, dark)
     if figure.entropy:
@@ -52,7 +55,7 @@ def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
         xaxis=axis,
         yaxis={"domain": [low, 1], "title": {"text": AXIS[figure.mode]}, **_scale(figure, table)},
         shapes=[playhead(figure.playhead), *marks(table, dark)],
-        annotations=names(figure, table, dark) + notes(figure, table, dark),
+        annotations=names(figure, table, labels, dark) + notes(figure, table, dark),
         hovermode="x unified",
         barmode="overlay",
         showlegend=True,
@@ -69,19 +72,19 @@ def draw(figure: Stream, table: pd.DataFrame, dark: bool = False) -> go.Figure:
     return go.Figure(data=data, layout=page)
 
 
-def _right(figure: Stream, table: pd.DataFrame) -> float:
+def _right(figure: Stream, table: pd.DataFrame, width: int) -> float:
     """Where the panels end, as a share of the page: room for the longest label."""
     if figure.mode == "area":
         return 0.955 if table.attrs["truth_known"] else 1.0
-    longest = max(len(label.text) for label in stream_labels(figure, table))
-    return 1 - min(0.02 + 0.011 * longest, 0.2)
+    longest = max(len(visible(c.label, LONGEST)) for c in candidates(table).itertuples() if c.candidate >= 0)
+    return 1 - min((10 + LETTER * longest) / width, 0.3)
 
 
-def _bands(figure: Stream, table: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
+def _bands(figure: Stream, table: pd.DataFrame, labels: list[Label], dark: bool) -> list[dict[str, Any]]:
     """A trace a candidate; the first candidate lies at the bottom, the rest on top."""
     column = "rank" if figure.mode == "rank" else "prob"
     values, out = wide(table, column), []
-    nameless = unlabelled(table, stream_labels(figure, table)) if figure.mode == "area" else []
+    nameless = unlabelled(table, labels) if figure.mode == "area" else []
     x = values.index.to_numpy(np.int32)
     edge = ink(dark).page
     for c in candidates(table).itertuples():

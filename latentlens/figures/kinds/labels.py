@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from latentlens.figures.escape import visible
 from latentlens.figures.kinds.stream import Stream, candidates, wide
 
 ROOM = 0.065
@@ -46,7 +47,7 @@ def stream_labels(figure: Stream, table: pd.DataFrame, letter: float = 0.012) ->
     found = []
     for c in rows:
         band = values[c.candidate].to_numpy()
-        half = (0.5 * min(len(c.label), LONGEST) + 0.7) * letter * steps[-1]
+        half = (0.5 * len(visible(c.label, LONGEST)) + 0.9) * letter * steps[-1]
         x = _thickest(band, half, int(table.attrs["random_start"] and table.attrs["first"] == 0))
         if x is not None:
             y = float(np.interp(x, steps, upper[c.candidate].to_numpy() - band / 2))
