@@ -102,9 +102,10 @@ def marks(last: int) -> list[dict[str, Any]]:
     return [{"value": value, "label": str(value)} for value in range(0, last + 1, step)]
 
 
-def write_python(desk: Desk, position: int | None, shown: Told) -> str:
-    """The Python that makes what is on the page."""
-    return python_of(desk.run(shown), position or 0) if shown else ""
+def write_python(desk: Desk, position: int | None, shown: Told) -> tuple[str, str]:
+    """The Python that makes what is on the page, to read and to copy."""
+    code = python_of(desk.run(shown), position or 0) if shown else ""
+    return code, code
 
 
 def connect(app: Dash, desk: Desk) -> None:
@@ -140,4 +141,5 @@ def connect(app: Dash, desk: Desk) -> None:
         State("live", "data"),
         prevent_initial_call=True,
     )
-    on(write_python, Output("python", "code"), Input("position", "data"), State("shown", "data"))
+    code = (Output("python", "children"), Output("copy", "value"))
+    on(write_python, *code, Input("position", "data"), State("shown", "data"))

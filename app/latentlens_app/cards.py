@@ -30,7 +30,8 @@ WORDS = {
     "kl_to_final": "KL to final",
     "prob": "Probability",
 }
-SUFFIXES = ("pdf", "svg", "csv")
+SUFFIXES = {"pdf": "the figure", "svg": "the figure", "csv": "its numbers"}
+"""What can be downloaded, and what is in it."""
 
 
 def card(name: str, title: str, children: list[Any], beside: list[Any] | None = None) -> html.Section:
@@ -75,27 +76,16 @@ def choice(kind: str, option: str) -> dmc.SegmentedControl:
     )
 
 
-def downloads(kind: str) -> dmc.Menu:
-    """The menu that saves a figure for paper, or its numbers."""
-    labels = {"pdf": "Figure, PDF", "svg": "Figure, SVG", "csv": "Numbers, CSV"}
-    return dmc.Menu(
-        [
-            dmc.MenuTarget(
-                dmc.Button(
-                    "Download",
-                    variant="subtle",
-                    size="compact-xs",
-                    color="gray",
-                    **aria(label=f"Download {TITLES[kind]}"),
-                )
-            ),
-            dmc.MenuDropdown(
-                [
-                    dmc.MenuItem(labels[suffix], id={"type": "save", "kind": kind, "suffix": suffix})
-                    for suffix in SUFFIXES
-                ]
-            ),
-        ],
-        position="bottom-end",
-        width=160,
-    )
+def downloads(kind: str) -> html.Div:
+    """What saves a figure for paper, or its numbers."""
+    buttons = [
+        html.Button(
+            suffix.upper(),
+            id={"type": "save", "kind": kind, "suffix": suffix},
+            className="save",
+            title=f"Download {what} as {suffix.upper()}",
+            **aria(label=f"Download {TITLES[kind]}, {what}, as {suffix.upper()}"),
+        )
+        for suffix, what in SUFFIXES.items()
+    ]
+    return html.Div(buttons, className="saves", role="group", **aria(label=f"Download {TITLES[kind]}"))

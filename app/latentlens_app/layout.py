@@ -25,8 +25,6 @@ def page(model: str, examples: tuple[Example, ...]) -> dmc.MantineProvider:
             _header(),
             html.Div([controls(model, examples), _main()], className="shell"),
             _dock(),
-            _python(),
-            html.P(id="announce", className="hidden", **aria(live="polite")),
         ],
         theme=THEME,
         defaultColorScheme="auto",
@@ -65,7 +63,7 @@ def _header() -> html.Header:
             ),
             html.Div(
                 [
-                    dmc.Button("Python", id="python-open", variant="default", size="compact-sm"),
+                    html.A("Python", href="#python-title", className="link"),
                     dmc.ColorSchemeToggle(
                         id="scheme",
                         lightIcon=html.Span(className="icon sun"),
@@ -108,6 +106,7 @@ def _main() -> html.Main:
             ),
             html.Div([picture("stream"), _now()], className="row first"),
             html.Div([picture("map"), picture("grid")], className="row second"),
+            _python(),
         ],
         id="main",
     )
@@ -129,8 +128,8 @@ def _now() -> html.Section:
     )
 
 
-def _dock() -> html.Div:
-    return html.Div(
+def _dock() -> html.Section:
+    return html.Section(
         [
             html.Button(
                 html.Span(className="glyph", **aria(hidden="true")),
@@ -155,6 +154,7 @@ def _dock() -> html.Div:
                 className="track",
             ),
             html.P(id="leader", className="leader"),
+            html.P(id="announce", className="hidden", **aria(live="polite")),
             html.P(
                 [html.Kbd("←"), html.Kbd("→"), " iteration ", html.Kbd("space"), " play"],
                 className="keys",
@@ -162,20 +162,14 @@ def _dock() -> html.Div:
         ],
         id="dock",
         className="dock",
-        role="group",
         tabIndex=-1,
         **aria(label="Playhead"),
     )
 
 
-def _python() -> dmc.Modal:
-    return dmc.Modal(
-        [
-            html.P("The same states and the same pictures, in Python.", className="hint"),
-            dmc.CodeHighlight(id="python", code="", language="python", copyLabel="Copy", copiedLabel="Copied"),
-        ],
-        id="python-modal",
-        title="Make this view in Python",
-        size="xl",
-        closeButtonProps={"aria-label": "Close"},
+def _python() -> html.Section:
+    """The code that makes the same view, to take away."""
+    copy = dmc.CopyButton(
+        id="copy", value="", children="Copy", copiedChildren="Copied", variant="default", size="compact-xs"
     )
+    return card("python", "The same in Python", [html.Pre(html.Code(id="python"))], [copy])

@@ -65,5 +65,3 @@ def _connect_play(on: Any) -> None:
     on("tick", playing, start, Input("clock", "n_intervals"), *here, prevent_initial_call=True)
     shown = (Output("clock", "disabled"), Output("play", "className"), Output("play", "aria-label"))
     on("play", *shown, Input("playing", "data"))
-    opened = (Output("python-modal", "opened"), Input("python-open", "n_clicks"))
-    on("openPython", *opened, prevent_initial_call=True)

@@ -160,7 +160,9 @@ def test_a_figure_can_be_saved_for_paper_and_its_numbers_as_a_table(desk: Desk, 
 def test_the_python_on_the_page_makes_the_same_numbers(desk: Desk, run: Run, shown: dict, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(callbacks.write_python(desk, 3, shown), names)
+    code, copied = callbacks.write_python(desk, 3, shown)
+    exec(code, names)
+    assert copied == code
     assert names["out"].equals(run.out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.pdf", "map.pdf", "stream.pdf"]
 

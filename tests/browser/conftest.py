@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from latentlens_app import create_app
+from latentlens_app.examples import examples_for
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -25,6 +26,7 @@ import latentlens as ll
 from latentlens.models import raven
 from latentlens.models.walks import files
 
+EXAMPLE = examples_for("walks")[0].prompt
 PATIENCE = 20_000
 """Milliseconds that a page may take, on a machine that is busy with something else."""
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run")
@@ -139,6 +141,18 @@ class Dashboard:
         self.page.goto(address)
         self.wait_for_tokens()
         return self
+
+    def back_to_start(self) -> None:
+        """Run the first example again, as if nothing had happened."""
+        self.page.set_viewport_size({"width": 1440, "height": 900})
+        close = self.page.get_by_role("button", name="Close")
+        if close.is_visible():
+            close.click()
+        self.page.locator("#examples button").first.click()
+        self.page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+        self.wait_for_tokens(EXAMPLE)
+        self.is_on(len(EXAMPLE.split()) - 1)
+        self.is_at(24)
 
     def wait_for_tokens(self, text: str | None = None) -> None:
         """Wait until the strip shows a run (and these tokens), with its pictures."""
@@ -257,7 +271,16 @@ def visit(browser: Browser, browser_context_args: dict, window: BrowserContext) 
         assert dashboard.strangers == []
 
 
+@pytest.fixture(scope="session")
+def tab(window: BrowserContext, url: str) -> Dashboard:
+    """A tab that many tests use, one after the other, for a page takes long to load."""
+    return Dashboard(window.new_page()).open(url)
+
+
 @pytest.fixture
-def dashboard(visit: Callable[..., Dashboard], url: str) -> Dashboard:
-    """A fresh page on the worked example."""
-    return visit(url)
+def dashboard(tab: Dashboard) -> Iterator[Dashboard]:
+    """A page on the worked example, at its last token and iteration."""
+    tab.back_to_start()
+    yield tab
+    assert tab.errors == []
+    assert tab.strangers == []

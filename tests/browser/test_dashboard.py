@@ -14,8 +14,9 @@ OTHER = "Tom : Sue . Sue : Roy . Roy : Tom . 1 steps from Sue"
 BAD = "Ann : Bob . Bob : Zork . 1 steps from Ann"
 
 
-def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(dashboard):
+def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(visit: Callable, url: str):
     """The whole way of a newcomer, and the candidate bars that change with it."""
+    dashboard = visit(url)
     dashboard.run(PROMPT)
     dashboard.wait_for_tokens(PROMPT)
     last = len(PROMPT.split()) - 1
@@ -129,13 +130,14 @@ def test_a_bad_prompt_is_explained_and_the_page_stays_alive(dashboard):
     expect(dashboard.page.get_by_role("alert")).to_be_hidden()
 
 
-def test_bad_numbers_and_models_are_explained(dashboard):
+def test_bad_numbers_and_models_are_explained(visit: Callable, url: str):
+    dashboard = visit(url)
     page = dashboard.page
     page.get_by_label("Iterations", exact=True).fill("0")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("expected iterations to be a whole number of 1 or more, got 0")
     page.get_by_label("Iterations", exact=True).fill("8")
-    page.get_by_label("Model", exact=True).fill("wolks")
+    page.get_by_role("textbox", name="Model").fill("wolks")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("did you mean walks?")
@@ -168,7 +170,8 @@ def test_a_run_survives_a_reload_while_it_is_made_and_after(visit, slow_url: str
     dashboard.is_at(100)
 
 
-def test_a_reload_comes_back_to_the_same_run_token_and_iteration(dashboard):
+def test_a_reload_comes_back_to_the_same_run_token_and_iteration(visit: Callable, url: str):
+    dashboard = visit(url)
     dashboard.run(OTHER)
     dashboard.wait_for_tokens(OTHER)
     dashboard.tokens.nth(3).click()
@@ -182,8 +185,8 @@ def test_a_reload_comes_back_to_the_same_run_token_and_iteration(dashboard):
     expect(dashboard.page.get_by_label("Prompt", exact=True)).to_have_value(OTHER)
 
 
-def test_two_tabs_do_not_mix(visit: Callable, url: str):
-    first, second = visit(url), visit(url)
+def test_two_tabs_do_not_mix(dashboard, visit: Callable, url: str):
+    first, second = dashboard, visit(url)
     first.run(PROMPT)
     second.run(OTHER)
     first.wait_for_tokens(PROMPT)
@@ -191,7 +194,8 @@ def test_two_tabs_do_not_mix(visit: Callable, url: str):
     expect(first.tokens).to_have_count(len(PROMPT.split()))
 
 
-def test_another_lens_example_and_walk_run_at_once(dashboard):
+def test_another_lens_example_and_walk_run_at_once(visit: Callable, url: str):
+    dashboard = visit(url)
     page = dashboard.page
     before = dashboard.top_bar()
     page.get_by_text("Logit", exact=True).click()
@@ -203,7 +207,8 @@ def test_another_lens_example_and_walk_run_at_once(dashboard):
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(re.compile(r"[23] steps from \w+$"))
 
 
-def test_choices_redraw_their_picture_with_the_playhead_in_its_place(dashboard):
+def test_choices_redraw_their_picture_with_the_playhead_in_its_place(visit: Callable, url: str):
+    dashboard = visit(url)
     page = dashboard.page
     page.keyboard.press("Home")
     page.get_by_text("Lines", exact=True).click()
@@ -220,17 +225,19 @@ def test_choices_redraw_their_picture_with_the_playhead_in_its_place(dashboard):
 
 def test_a_figure_and_its_numbers_can_be_downloaded(dashboard):
     page = dashboard.page
-    for item, name in (("Figure, PDF", "latentlens-stream.pdf"), ("Numbers, CSV", "latentlens-stream.csv")):
-        page.get_by_role("button", name="Download Candidates").click()
+    for what, suffix in (("the figure", "pdf"), ("its numbers", "csv")):
         with page.expect_download() as waiting:
-            page.get_by_role("menuitem", name=item).click()
-        assert waiting.value.suggested_filename == name
+            page.get_by_role("button", name=f"Download Candidates, {what}, as {suffix.upper()}").click()
+        assert waiting.value.suggested_filename == f"latentlens-stream.{suffix}"
         assert waiting.value.path().stat().st_size > 500
 
 
-def test_the_python_of_the_view_is_shown(dashboard):
-    dashboard.page.get_by_role("button", name="Python").click()
-    expect(dashboard.page.get_by_role("dialog")).to_contain_text("ll.figures.stream(out, position=")
+def test_the_python_of_the_view_follows_the_token(dashboard):
+    code = dashboard.page.get_by_role("region", name="The same in Python")
+    dashboard.page.get_by_role("link", name="Python").click()
+    expect(code).to_be_in_viewport()
+    dashboard.tokens.nth(2).click()
+    expect(code).to_contain_text("ll.figures.stream(out, position=2)")
 
 
 def test_light_and_dark_change_the_figures_too(visit: Callable, url: str):

@@ -261,8 +261,6 @@
     return spoken;
   }
 
-  const openPython = () => true;
-
-  const functions = { announce, choose, fill, mark, open, openPython, play, press, remember, say, status, tell, theme, tick, toggle };
+  const functions = { announce, choose, fill, mark, open, play, press, remember, say, status, tell, theme, tick, toggle };
   window.dash_clientside = Object.assign({}, window.dash_clientside, { latentlens: functions });
 })();
