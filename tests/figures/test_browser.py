@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 import latentlens as ll
 from latentlens.figures.escape import visible
@@ -158,3 +159,34 @@ def test_names_at_the_ends_of_lines_keep_their_distance(walk):
     heights = sorted(a.y for a in figure.layout.annotations if a.xanchor == "left" and a.xref == "x" and a.yref == "y")
     assert len(heights) == 6
     assert np.diff(heights).min() > 0.05
+
+
+@pytest.mark.parametrize("width", [400, 640, 900, 1600])
+def test_texts_of_a_grid_fit_the_cells_of_any_page(walked, width):
+    texts = named(ll.figures.grid(walked.out).plotly(width=width), "leaders")
+    cell, by_row = (width - 150) / 25, {}
+    for x, y, text, place in zip(texts.x, texts.y, texts.text, texts.textposition):
+        length = 0.5 * texts.textfont.size * len(html.unescape(text))
+        left = x * cell if place == "middle right" else x * cell - length / 2
+        by_row.setdefault(y, []).append((left, left + length))
+    for spans in by_row.values():
+        for (_, end), (begin, _) in zip(sorted(spans), sorted(spans)[1:]):
+            assert end <= begin + 2
+
+
+def test_names_in_the_bands_lie_on_their_own_band(walked):
+    drawing = ll.figures.stream(walked.out)
+    values = wide(drawing.table(), "prob")
+    names = dict(drawing.table()[["label", "candidate"]].drop_duplicates().to_numpy())
+    seen = [a for a in drawing.plotly().layout.annotations if a.text in names]
+    assert {"Dee", "Bob", "Eve", "Ann"} <= {a.text for a in seen}
+    for a in seen:
+        upper = np.interp(a.x, values.index, values.cumsum(axis=1)[names[a.text]])
+        assert upper - np.interp(a.x, values.index, values[names[a.text]]) < a.y < upper
+
+
+def test_thin_bands_are_named_in_a_legend(walk):
+    script = torch.full((6, 14), -6.0)
+    script[:, 5], script[:, 6] = 3.0, 0.0
+    figure = ll.figures.stream(walk(script, track=["Ann", "Bob"]).out).plotly()
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["Bob"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from pypdf import PdfReader
 
 import latentlens as ll
 from latentlens.figures.files import write_whole
@@ -60,6 +61,16 @@ def test_a_page_has_no_button_that_uploads_it_and_needs_no_network(brief, tmp_pa
     assert '"displaylogo": false' in page
     assert '<html lang="en">' in page
     assert not re.search(r'<(script|link)[^>]+(src|href)="http', page)
+
+
+def test_every_file_has_the_description_for_those_who_do_not_see_the_picture(brief, tmp_path):
+    drawing = ll.figures.stream(brief.out)
+    said = drawing.describe()
+    files = {suffix: drawing.save(tmp_path / f"a{suffix}") for suffix in (".html", ".pdf", ".svg", ".png")}
+    assert f'role="figure" aria-label="{said}"' in files[".html"].read_text()
+    assert PdfReader(files[".pdf"]).metadata.subject == said
+    assert said in files[".svg"].read_text()
+    assert said.encode() in files[".png"].read_bytes()
 
 
 def test_save_returns_the_path_and_the_file_can_be_read_by_others(brief, tmp_path):

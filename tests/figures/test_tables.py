@@ -147,6 +147,16 @@ def test_a_description_does_not_call_a_follower_the_leader(walk):
     assert said.startswith("No followed candidate leads at the end, Eve is the likeliest of them with 0.25")
 
 
+def test_only_the_most_frequent_leaders_have_a_colour_those_of_the_highlighted_token_first(walked):
+    table = ll.figures.map(walked.emb, walked.out, color="top").table()
+    coloured = table[table.slot >= 0]
+    assert coloured.slot.nunique() == 8
+    assert (table[table.strong & (table.iteration > 0)].slot >= 0).all()
+    kept = coloured[~coloured.top.isin(table[table.strong].top)].top.value_counts()
+    left = table[(table.slot < 0) & (table.iteration > 0)].top.value_counts()
+    assert kept.min() >= left.max()
+
+
 def test_a_table_is_a_copy(walked):
     drawing = ll.figures.stream(walked.out)
     table = drawing.table()

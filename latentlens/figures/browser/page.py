@@ -5,6 +5,7 @@ In: light or dark. Out: parts of a layout. Knows no figure.
 
 from __future__ import annotations
 
+import html
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,12 +133,12 @@ def playhead(iteration: int | None, half: float = 0.0, **place: Any) -> dict[str
 
 
 def write(drawing: Drawing, path: Path, style: str) -> None:
-    """One HTML file that needs no network."""
-    figure = drawing.plotly()
-    page = figure.to_html(config=CONFIG, include_plotlyjs=True, default_height="96vh", div_id="latentlens")
-    head = "<html>\n<head>"
-    title = f'<html lang="en">\n<head><title>latentlens: {drawing.figure.kind}</title>'
-    page = page.replace(head, title, 1) if head in page else page.replace("<html>", '<html lang="en">', 1)
+    """One HTML file that needs no network, with the description for those who do not see the picture."""
+    page = drawing.plotly().to_html(config=CONFIG, include_plotlyjs=True, default_height="96vh", div_id="latentlens")
+    said = html.escape(drawing.describe())
+    page = page.replace("<html>", '<html lang="en">', 1)
+    page = page.replace("<head>", f"<head><title>latentlens: {drawing.figure.kind}</title>", 1)
+    page = page.replace('<div id="latentlens"', f'<div role="figure" aria-label="{said}" id="latentlens"', 1)
     write_whole(path, lambda part: _text(part, page))
 
 

@@ -142,7 +142,9 @@ def playhead(axes: Axes, iteration: int | None) -> None:
 
 
 def write(drawing: Drawing, path: Path, style: str) -> None:
-    """A .pdf, .svg or .png."""
+    """A .pdf, .svg or .png, with the description inside for those who do not see the picture."""
     page = drawing.matplotlib(style)
     kind = path.suffix.lower().removeprefix(".")
-    write_whole(path, lambda part: page.savefig(part, format=kind))
+    notes = {"Title": f"latentlens: {drawing.figure.kind}"}
+    notes["Subject" if kind == "pdf" else "Description"] = drawing.describe()
+    write_whole(path, lambda part: page.savefig(part, format=kind, metadata=notes))
