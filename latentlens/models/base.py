@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -49,12 +49,14 @@ OnState = Callable[[Tensor, At], "Tensor | Stop | None"]
 class Context:
     """What stays the same through all iterations of one run.
 
-    `state` is `s_0`; `inputs` is what the prelude hands to every iteration; `extra` is the family's own.
+    `state` is `s_0`; `inputs` is what the prelude hands to every iteration; `extra` is the family's own; `iteration` is
+    the one that a state to finish is of, where that is known (only a family that finishes by running again asks for it).
     """
 
     state: Float[Tensor, "prompt position d_model"]
     inputs: Float[Tensor, "prompt position d_model"]
     extra: dict[str, Any] = field(default_factory=dict)
+    iteration: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,13 @@ class LoopSpec:
         family: what to call it.
         states: the modules whose outputs are states, in the order of their calls: one that is called once an
             iteration, or one for each iteration.
-        start: the module whose first input (`start_of="input"`) or output is `s_0`, at its first call.
+        start: the module whose first input (`start_of="input"`), the left columns of it ("left": the state stands first
+            in a concatenation) or output is `s_0`, at its first call.
         count: the config field that says how many iterations there are; None: it cannot be chosen.
+        count_at: the modules that keep a copy of `count`, as an attribute of their own.
+        arguments: the arguments of the module's call that take the number of iterations, plus a number, by name.
+        drawn: the scale of a random `s_0`, which is drawn in place of the module's own, so that a seed gives the same;
+            None: `s_0` is not random.
         normed: whether a state already went through the norm.
         norm: the norm before the unembedding; None: there is none, or the unembedding contains it.
         unembed: the module that makes logits.
@@ -75,6 +82,12 @@ class LoopSpec:
         bidirectional: whether a token sees those after it, so that the mask must be given.
         span: a list of layers and the part of it, `(name, start, stop)`, that one run repeats as often as it iterates.
         close: the norm that only the last of `layers` is followed by; what reads an earlier layer applies it too.
+        gate: the module that makes the exit gate's logit of a state; None: there is no gate.
+        finish: how a state is answered from: "replace" puts it in the place of the last one in the module's own
+            forward; "rerun" runs the module for as many iterations as the state is after, where what follows the loop
+            reads more than the state.
+        loop: the list of layers and the part of it, `(name, start, stop)`, that a run of no iterations leaves out; only
+            where `finish` is "rerun".
     """
 
     family: str
@@ -83,6 +96,9 @@ class LoopSpec:
     unembed: str
     start_of: str = "input"
     count: str | None = None
+    count_at: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, int], ...] = ()
+    drawn: float | None = None
     normed: bool = False
     norm: str | None = None
     layers: tuple[str, ...] = ()
@@ -90,6 +106,9 @@ class LoopSpec:
     bidirectional: bool = False
     span: tuple[str, int, int] | None = None
     close: str | None = None
+    gate: str | None = None
+    finish: Literal["replace", "rerun"] = "replace"
+    loop: tuple[str, int, int] | None = None
 
     @property
     def free(self) -> bool:

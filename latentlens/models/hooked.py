@@ -3,7 +3,7 @@
 In: a torch module and where its loop lives. Out: a `LatentModel` whose `run` is the module's own forward. Hooks, and
 a loop count put into the config, are there for the run only, and are taken back whatever happens; a lock for each
 module keeps two runs from mixing. `finish(s_r)` is the module's own forward with the last iteration's output replaced
-by `s_r`.
+by `s_r`; where what follows the loop reads more than the state, it is the module's own run of r iterations.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from latentlens.models.base import (
     replaced,
 )
 from latentlens.models.looping import counted
-from latentlens.models.parts import weights_fingerprint
+from latentlens.models.parts import drawn_start, weights_fingerprint
 
 Call = Callable[..., Any]
 _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
@@ -55,7 +55,7 @@ class HookedModel(LatentModel):
         self.family, self.name, self.iterations = spec.family, name, iterations
         self.d_model, self.vocab_size = width, vocab
         self.n_layers = len(spec.layers) or 1
-        self.normed_state = spec.normed
+        self.normed_state, self.random_start = spec.normed, spec.drawn is not None
         with _LOCKS_LOCK:
             self.lock = _LOCKS.setdefault(module, threading.RLock())
 
@@ -75,7 +75,7 @@ class HookedModel(LatentModel):
             found.append(state)
             return STOP
 
-        self._forward(ids, seen, self.iterations, first)
+        self._forward(ids, seen, self.iterations, first, self._start(seed, initial_state))
         return Context(state=found[0], inputs=ids, extra={"mask": seen})
 
     def step(self, state: Tensor, context: Context) -> Tensor:
@@ -96,19 +96,60 @@ class HookedModel(LatentModel):
     ) -> Tensor:
         ids, seen = self._inputs(tokens, embeds, mask, initial_state)
         count = self._checked_count(iterations)
-        logits, stopped_at = self._forward(ids, seen, count, on_state)
+        logits, watch = self._forward(ids, seen, count, on_state, self._start(seed, initial_state))
         if logits is None:
-            return self.finish(stopped_at, Context(state=stopped_at, inputs=ids, extra={"mask": seen}))
+            return self._answered(watch, ids, seen)
         return logits
 
     def finish(self, state: Tensor, context: Context) -> Tensor:
+        seen = context.extra["mask"]
+        if self.spec.finish == "rerun":
+            return self._rerun(state, context.inputs, seen, context.iteration)
+        start = context.state.shape == state.shape and torch.equal(_seen(state, seen), _seen(context.state, seen))
+        return self._read(self._normed(state) if start else state, context.inputs, seen)
+
+    def _answered(self, watch: _Watch, ids: Tensor, seen: Tensor | None) -> Tensor:
+        """What the module says where it was stopped; whatever was replaced on the way stays replaced."""
+        if self.spec.finish == "replace":
+            return self._read(self._normed(watch.state) if watch.came == 0 else watch.state, ids, seen)
+        last = min(watch.came, 1)
+        kept = {At(last, name): state for name, state in watch.kept.items()}
+        put = kept | {At(0): watch.first, At(last): watch.state}
+        logits, _ = self._forward(ids, seen, last, lambda state, at: put.get(at))
+        return logits
+
+    def _rerun(self, state: Tensor, ids: Tensor, seen: Tensor | None, iteration: int | None) -> Tensor:
+        """The module's own run of as many iterations as `state` is after; only a state of that run has an answer."""
+        count = self.iterations if iteration is None else iteration
+        apart: dict[int, float] = {}
+
+        def compare(own: Tensor, at: At) -> None:
+            if at.layer is None:
+                apart[at.iteration] = _apart(own, state, seen)
+
+        logits, _ = self._forward(ids, seen, count, compare)
+        found = count if iteration is not None else min(apart, key=lambda r: apart[r])
+        if apart[found] > (1e-3 if self.dtype in (torch.float32, torch.float64) else 0.1):
+            where = f"iteration {iteration}" if iteration is not None else f"one of iterations 0 to {count}"
+            raise CaptureError(
+                f"expected the state that {self.name!r} ({self.family}) itself has after {where} of these tokens, got "
+                'another: what follows its loop reads more than the state; replace states during a run, or use lens="logit"'
+            )
+        return logits if found == count else self._forward(ids, seen, found, None)[0]
+
+    def _normed(self, start: Tensor) -> Tensor:
+        """`s_0` as the others are: where states are normed, it is the one that no norm has seen yet."""
+        return self.norm(start) if self.spec.normed else start
+
+    def _read(self, state: Tensor, ids: Tensor, seen: Tensor | None) -> Tensor:
+        """The module's own forward, with the last state replaced."""
         count = 1 if self.spec.free else self.iterations
         last = count
 
         def put(came: Tensor, at: At) -> Tensor | None:
             return state if at == At(last) else None
 
-        logits, _ = self._forward(context.inputs, context.extra["mask"], count, put)
+        logits, _ = self._forward(ids, seen, count, put)
         if logits is None:
             raise CaptureError(f"expected logits from {self.name!r}, got none")
         return logits
@@ -122,11 +163,16 @@ class HookedModel(LatentModel):
             calls = max(calls, at.iteration)
 
         with torch.no_grad():
-            self._forward(torch.zeros(1, 1, dtype=torch.int64, device=self.device), None, 1, count)
+            self._forward(torch.zeros(1, 1, dtype=torch.int64, device=self.device), None, None, count)
         return calls
 
     def norm(self, state: Tensor) -> Tensor:
         return state if self.spec.norm is None else self.module.get_submodule(self.spec.norm)(state)
+
+    def gate(self, state: Tensor) -> Tensor:
+        if self.spec.gate is None:
+            return super().gate(state)
+        return torch.sigmoid(self.module.get_submodule(self.spec.gate)(state)[..., 0].float())
 
     def close(self, state: Tensor) -> Tensor:
         return state if self.spec.close is None else self.module.get_submodule(self.spec.close)(state)
@@ -151,7 +197,7 @@ class HookedModel(LatentModel):
     ) -> tuple[Tensor, Tensor | None]:
         if tokens is None or embeds is not None:
             raise CaptureError(f"expected tokens for {self.name!r} ({self.family}), got embeds: it runs from token ids")
-        if initial_state is not None:
+        if initial_state is not None and not self.random_start:
             raise CaptureError(
                 f"expected no initial_state for {self.name!r} ({self.family}), got one: its s_0 is made inside its own "
                 "forward"
@@ -159,6 +205,16 @@ class HookedModel(LatentModel):
         ids = checked_tokens(tokens, self)
         seen = None if mask is None else checked_mask(mask, (ids.shape[0], ids.shape[1]))
         return ids.to(self.device), None if seen is None else seen.to(self.device)
+
+    def _start(self, seed: int, initial_state: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """What takes the place of the module's own `s_0`: the one that was given, or the one that the seed gives."""
+
+        def start(own: Tensor) -> Tensor:
+            if initial_state is not None:
+                return replaced(own, initial_state, At(0))
+            return own if self.spec.drawn is None else drawn_start(own, seed, self.spec.drawn)
+
+        return start
 
     def _checked_count(self, iterations: int | None) -> int:
         count = checked_iterations(iterations, self)
@@ -169,32 +225,47 @@ class HookedModel(LatentModel):
             )
         return count
 
-    def _forward(self, ids: Tensor, mask: Tensor | None, count: int, on_state: OnState | None) -> Any:
-        """The module's own forward under hooks; (logits, None), or (None, the state at which it was stopped)."""
+    def _forward(
+        self,
+        ids: Tensor,
+        mask: Tensor | None,
+        count: int | None,
+        on_state: OnState | None,
+        start: Callable[[Tensor], Tensor] = lambda own: own,
+    ) -> tuple[Any, _Watch]:
+        """The module's own forward under hooks; no logits where it was stopped. `count` None: as many as come."""
         with self.lock, ExitStack() as stack:
-            watch = _Watch(self, on_state)
+            watch = _Watch(self, on_state, start)
             stack.enter_context(watch.hooks())  # before the layers may be repeated: their names are still their own
-            stack.enter_context(counted(self.module, self.spec, count))
+            stack.enter_context(counted(self.module, self.spec, 1 if count is None else count))
             try:
                 logits = self.call(ids, mask if self.spec.bidirectional else None)
             except _Stopped:
-                return None, watch.state
-            return logits, None
+                return None, watch
+            if count is not None and watch.came != count:
+                raise CaptureError(
+                    f"expected {count} iterations of {self.name!r} ({self.family}), got {watch.came}: "
+                    f"{'pass' if self.spec.free else 'wrap it with'} iterations={watch.came}, or switch its exit off"
+                )
+            return logits, watch
 
 
 class _Watch:
     """The hooks of one run: they count the states, announce them, and put replacements in their place."""
 
-    def __init__(self, model: HookedModel, on_state: OnState | None) -> None:
-        self.model, self.spec, self.on_state = model, model.spec, on_state
-        self.came, self.aux_of, self.started, self.state = 0, 0, False, torch.empty(0)
+    def __init__(self, model: HookedModel, on_state: OnState | None, start: Callable[[Tensor], Tensor]) -> None:
+        self.model, self.spec, self.on_state, self.start = model, model.spec, on_state, start
+        self.came, self.started = 0, False
+        self.state = self.first = torch.empty(0)
+        self.calls: dict[str, tuple[int, int]] = {}
+        self.kept: dict[str, Tensor] = {}
 
     @contextmanager
     def hooks(self) -> Iterator[None]:
         spec, handles = self.spec, []
         get = self.model.module.get_submodule
         try:
-            if spec.start_of == "input":
+            if spec.start_of != "output":
                 handles.append(get(spec.start).register_forward_pre_hook(self._start_input, with_kwargs=True))
             else:
                 handles.append(get(spec.start).register_forward_hook(self._start_output))
@@ -213,16 +284,24 @@ class _Watch:
         if self.started:
             return None
         if args:
-            return (self._started(args[0]), *args[1:]), kwargs
+            return (self._first(args[0]), *args[1:]), kwargs
         key = next(k for k, v in kwargs.items() if isinstance(v, Tensor) and v.is_floating_point())
-        return args, kwargs | {key: self._started(kwargs[key])}
+        return args, kwargs | {key: self._first(kwargs[key])}
+
+    def _first(self, given: Tensor) -> Tensor:
+        if self.spec.start_of == "input":
+            return self._started(given)
+        state, rest = given.tensor_split([self.model.d_model], dim=-1)
+        return torch.cat([self._started(state), rest], dim=-1)
 
     def _start_output(self, module: nn.Module, args: tuple, out: Any) -> Any:
         return None if self.started else _with_state(out, self._started(_state_of(out)))
 
     def _started(self, state: Tensor) -> Tensor:
         self.started = True
-        return self._announced(state, At(0))
+        self.first = self.start(state)
+        self.first = self._announced(self.first, At(0))
+        return self.first
 
     def _state(self, module: nn.Module, args: tuple, out: Any) -> Any:
         self.came += 1
@@ -237,14 +316,13 @@ class _Watch:
         return hook
 
     def _aux(self, name: str) -> Callable:
-        calls = 0
-
         def hook(module: nn.Module, args: tuple, out: Any) -> Any:
-            nonlocal calls
-            if calls and self.aux_of != self.came:
-                calls = 0
-            self.aux_of, calls = self.came, calls + 1
-            return _with_state(out, self._layer_reply(_state_of(out), At(self.came + 1, f"{name}.{calls - 1}")))
+            iteration, calls = self.calls.get(name, (0, 0))
+            number = calls if iteration == self.came + 1 else 0
+            self.calls[name] = (self.came + 1, number + 1)
+            state = self._layer_reply(_state_of(out), At(self.came + 1, f"{name}.{number}"))
+            self.kept[f"{name}.{number}"] = state
+            return _with_state(out, state)
 
         return hook
 
@@ -265,6 +343,18 @@ class _Watch:
             self.state = state
             raise _Stopped
         return replaced(state, reply, at)
+
+
+def _seen(state: Tensor, mask: Tensor | None) -> Tensor:
+    return state if mask is None else state[mask]
+
+
+def _apart(own: Tensor, state: Tensor, mask: Tensor | None) -> float:
+    """How far a state is from the module's own, as a share of its length; pads do not count."""
+    if own.shape != state.shape:
+        return float("inf")
+    mine, given = _seen(own, mask).float(), _seen(state.to(own), mask).float()
+    return float((given - mine).norm() / mine.norm())
 
 
 def _state_of(out: Any) -> Tensor:

@@ -6,6 +6,7 @@ In: a config as read from JSON. Out: whole numbers that are there, or a refusal 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +81,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Keep | None = None) -> Tensor:
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
         keep(scores.masked_fill(future, -torch.inf).softmax(-1))
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, **grouped)
+
+
+def drawn_start(like: Tensor, seed: int, scale: float) -> Tensor:
+    """A random `s_0` for `like`, `[prompt, position, d_model]`: a normal cut at 3 std, times `scale`.
+
+    A function of seed and position alone. Drawn in float32 on the CPU through the inverse CDF, so that a longer prompt
+    starts as a shorter one does.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(like.shape[1], like.shape[2], generator=generator, dtype=torch.float32)
+    tail = 0.5 * math.erfc(3 / math.sqrt(2))
+    normal = torch.special.ndtri((tail + uniform * (1 - 2 * tail)).double()).float()
+    return (normal * scale).to(like).expand(like.shape).clone()
 
 
 def weights_fingerprint(module: nn.Module) -> str:

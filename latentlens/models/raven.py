@@ -24,7 +24,16 @@ from transformer_lens.hook_points import HookPoint
 from latentlens.errors import CaptureError, ModelError
 from latentlens.models.base import Context, checked_mask, checked_tokens
 from latentlens.models.native import NativeModel
-from latentlens.models.parts import Keep, RMSNorm, attend, must_be_understood, must_equal, positive, rope_angles
+from latentlens.models.parts import (
+    Keep,
+    RMSNorm,
+    attend,
+    drawn_start,
+    must_be_understood,
+    must_equal,
+    positive,
+    rope_angles,
+)
 
 # What this file computes. Another value of one of these keys is another model: it is refused, by name.
 UNDERSTOOD: dict[str, tuple[Any, ...]] = {
@@ -227,16 +236,8 @@ class Raven(NativeModel):
         return self.lm_head(hidden)
 
     def start(self, like: Tensor, seed: int) -> Tensor:
-        """`s_0`: a normal cut at 3 std, times the embedding's scale; a function of seed and position alone.
-
-        Drawn in float32 on the CPU through the inverse CDF, so that a longer prompt starts as a shorter one does.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        uniform = torch.rand(like.shape[1], like.shape[2], generator=generator, dtype=torch.float32)
-        tail = 0.5 * math.erfc(3 / math.sqrt(2))
-        normal = torch.special.ndtri((tail + uniform * (1 - 2 * tail)).double()).float()
-        state = normal * (self.config.state_std * self.config.embed_scale)
-        return state.to(like).expand(like.shape).clone()
+        """`s_0`: a normal cut at 3 std, times the embedding's scale; a function of seed and position alone."""
+        return drawn_start(like, seed, self.config.state_std * self.config.embed_scale)
 
     def rotary(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosine and sine of every position's angles, `[position, 1, head_dim / 2]`, in float32."""

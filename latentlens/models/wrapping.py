@@ -1,6 +1,7 @@
 """Look into a module that the user already has.
 
-In: a torch module (a Hugging Face model, or anything with a loop in it). Out: a `HookedModel` over the same weights.
+In: a torch module (a Hugging Face model, a TransformerBridge, or anything with a loop in it). Out: a `HookedModel` over
+the same weights.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from latentlens.errors import ModelError
-from latentlens.models import FAMILIES
+from latentlens.models import FAMILIES, remote
 from latentlens.models.base import LoopSpec
+from latentlens.models.bridges import unbridged
 from latentlens.models.hooked import Call, HookedModel
-from latentlens.models.looping import check_paths
+from latentlens.models.looping import check_paths, text_config
 from latentlens.models.tokens import Tokenizer
 
 
@@ -36,14 +38,15 @@ def wrap(
     """A model over a module that is already there; its weights are not copied.
 
     Args:
-        module: a Hugging Face model of a known family; or any module, with `loop`, `unembed` and, where it has one,
-            `norm`.
+        module: a Hugging Face model of a known family (Huginn and Ouro in the authors' remote code too), or a
+            TransformerLens bridge to one, whose own hooks still fire; or any module, with `loop`, `unembed` and, where
+            it has one, `norm` (the names within a bridge are those in `bridge.original_model`).
         loop: dotted name of the module that is called once an iteration and whose output is the state.
         norm: dotted name of the norm before the unembedding.
         unembed: dotted name of the module that makes logits.
         repeat: a span of a decoder's layers, "model.layers[10:20]", to run as often as `iterations` says (without a
             cache); at one iteration it is the model itself.
-        tokenizer: a `tokenizers` or fast transformers tokenizer; None: token ids only.
+        tokenizer: a `tokenizers` or fast transformers tokenizer; None: a bridge's own, otherwise token ids only.
         iterations: how many calls of `loop` one run makes (counted on a first run where it is left out).
         call: how to run the module: `call(tokens, mask)` returns logits; by default `module(tokens)`.
         name: what to call the model.
@@ -66,6 +69,7 @@ def wrap(
     >>> ll.capture(model, tokens=[[1, 2]]).states.shape
     torch.Size([1, 4, 2, 4])
     """
+    module, own_tokenizer = unbridged(module)
     spec = _known(module) if loop is None else _given(loop, norm, unembed)
     if repeat is not None:
         spec = _repeating(module, spec, repeat)
@@ -81,7 +85,10 @@ def wrap(
         vocab=_vocab(module, spec),
         call=call or _caller(module),
     )
-    model.tokenizer = _tokenizer(tokenizer)
+    model.tokenizer = _tokenizer(own_tokenizer if tokenizer is None else tokenizer)
+    if spec.gate is not None:
+        config: Any = module.config
+        model.exit_threshold = float(getattr(config, "early_exit_threshold", None) or 1.0)
     if model.iterations < 1:
         model.iterations = model.count_calls()
     return model
@@ -92,9 +99,8 @@ def _known(module: nn.Module) -> LoopSpec:
     kind = getattr(config, "model_type", None)
     for family in FAMILIES:
         if kind in family.model_types:
-            maker = getattr(importlib.import_module(family.module), "loop", None)
-            if maker is not None:
-                return maker(config)
+            maker = remote.LOOPS.get(family.name)
+            return maker(config) if maker else importlib.import_module(family.module).loop(config)
     raise ModelError(
         f"expected a module of a known family, got {type(module).__name__} (model_type {kind!r}): say where its loop "
         'is with ll.wrap(module, loop="...", norm="...", unembed="...")'
@@ -126,7 +132,7 @@ def _own_iterations(module: Any, spec: LoopSpec) -> int:
     if spec.span is not None:
         return 1
     if spec.count is not None:
-        return int(getattr(module.config, spec.count) or 0)
+        return int(getattr(text_config(module), spec.count) or 0)
     return len(spec.states) if len(spec.states) > 1 else 0
 
 
