@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -143,6 +144,11 @@ class Drawing:
         from latentlens.figures.browser.page import CONFIG
 
         self.plotly().show(config=CONFIG)
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows for a drawing at the end of a cell: the paper figure; `.show()` is the live one."""
+        with tempfile.TemporaryDirectory() as folder:
+            return self.save(Path(folder) / f"{self.figure.kind}.svg").read_text(encoding="utf-8")
 
     def save(self, path: str | Path, style: str = "default") -> Path:
         """Write a file: .pdf, .svg or .png for paper, .html (self-contained, `style` "default") for the browser.
