@@ -148,6 +148,7 @@ class Dashboard:
         close = self.page.get_by_role("button", name="Close")
         if close.is_visible():
             close.click()
+        self.page.get_by_label("Iterations", exact=True).fill("24")
         self.page.locator("#examples button").first.click()
         self.page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
         self.wait_for_tokens(EXAMPLE)
