@@ -36,7 +36,7 @@ def _stores() -> list[Any]:
     return [
         dcc.Store(id="loaded", data=True),  # set once, so that what must happen first can wait for it
         dcc.Store(id="saved"),  # what this tab showed before it was reloaded
-        dcc.Store(id="dark"),
+        dcc.Store(id="look"),  # light or dark, and how wide the pictures are
         dcc.Store(id="job"),
         dcc.Store(id="status"),
         dcc.Store(id="shown"),  # the run that is on the page

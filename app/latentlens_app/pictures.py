@@ -21,13 +21,13 @@ from latentlens_app.views import bars, drawing, figure_of
 Told = dict[str, Any] | None
 
 
-def show_stream(desk: Desk, position: int | None, dark: bool, mode: str, shown: Told) -> tuple:
+def show_stream(desk: Desk, position: int | None, look: Told, mode: str, shown: Told) -> tuple:
     """The stream of the chosen token."""
-    if not shown or position is None:
+    if not shown or not look or position is None:
         return (no_update,) * 2
     run = desk.run(shown)
     drawn = drawing(run, "stream", position, {"mode": mode})
-    return figure_of(run, drawn, position, dark), alternative("stream", drawn)
+    return figure_of(run, drawn, position, look), alternative("stream", drawn)
 
 
 def show_bars(desk: Desk, position: int | None, shown: Told) -> tuple:
@@ -39,22 +39,22 @@ def show_bars(desk: Desk, position: int | None, shown: Told) -> tuple:
     return bar_rows(data), data, {"--rows": data["height"]}
 
 
-def show_map(desk: Desk, position: int | None, dark: bool, dims: str, color: str, shown: Told) -> tuple:
+def show_map(desk: Desk, position: int | None, look: Told, dims: str, color: str, shown: Told) -> tuple:
     """The paths of all tokens, the chosen one strongly."""
-    if not shown or position is None:
+    if not shown or not look or position is None:
         return (no_update,) * 2
     run = desk.run(shown)
     drawn = drawing(run, "map", position, {"dims": int(dims), "color": color})
-    return figure_of(run, drawn, position, dark), alternative("map", drawn)
+    return figure_of(run, drawn, position, look), alternative("map", drawn)
 
 
-def show_grid(desk: Desk, shown: Told, dark: bool, color: str) -> tuple:
+def show_grid(desk: Desk, shown: Told, look: Told, color: str) -> tuple:
     """Every token at every iteration, in a frame as high as its rows."""
-    if not shown:
+    if not shown or not look:
         return (no_update,) * 3
     run = desk.run(shown)
     drawn = drawing(run, "grid", -1, {"color": color})
-    figure = figure_of(run, drawn, -1, dark)
+    figure = figure_of(run, drawn, -1, look)
     return figure, alternative("grid", drawn), {"height": f"{figure.layout.height}px"}
 
 
@@ -98,16 +98,16 @@ def connect(app: Dash, desk: Desk) -> None:
         app.callback(*wires, **options)(partial(function, desk))
 
     assert OPTIONS == {"stream": ("mode",), "map": ("dims", "color"), "grid": ("color",)}
-    position, dark, shown = Input("position", "data"), Input("dark", "data"), Input("shown", "data")
+    position, look, shown = Input("position", "data"), Input("look", "data"), Input("shown", "data")
     mode, dims = Input("stream-mode", "value"), Input("map-dims", "value")
     map_color, grid_color = Input("map-color", "value"), Input("grid-color", "value")
 
     def frame(kind: str) -> tuple[Output, Output]:
         return Output(kind, "figure"), Output(f"{kind}-frame", "aria-label")
 
-    on(show_stream, *frame("stream"), position, dark, mode, shown)
-    on(show_map, *frame("map"), position, dark, dims, map_color, shown)
-    on(show_grid, *frame("grid"), Output("grid-frame", "style"), shown, dark, grid_color)
+    on(show_stream, *frame("stream"), position, look, mode, shown)
+    on(show_map, *frame("map"), position, look, dims, map_color, shown)
+    on(show_grid, *frame("grid"), Output("grid-frame", "style"), shown, look, grid_color)
     rows = (Output("bars", "children"), Output("bars-data", "data"), Output("bars", "style"))
     on(show_bars, *rows, position, shown)
     on(

@@ -18,7 +18,7 @@ def connect(app: Dash) -> None:
 
     at, live, position = Input("at", "value"), Input("live", "data"), Input("position", "data")
     on("open", Output("saved", "data"), Input("loaded", "data"))
-    on("theme", Output("dark", "data"), Input("loaded", "data"))
+    on("look", Output("look", "data"), Input("loaded", "data"))
     on("remember", Input("shown", "data"), Input("job", "data"), position, at)
     _connect_status(on)
     _connect_play(on)

@@ -31,13 +31,14 @@ def drawing(run: Run, kind: str, position: int, options: dict[str, Any]) -> Draw
     return ll.figures.stream(run.out, position=position, **options)
 
 
-def figure_of(run: Run, drawn: Drawing, position: int, dark: bool) -> go.Figure:
-    """A figure for the page, with the chosen token marked and the playhead in sight."""
-    table = drawn.table()
-    if drawn.figure.kind == "map":
+def figure_of(run: Run, drawn: Drawing, position: int, look: dict[str, Any]) -> go.Figure:
+    """A figure for the page: as wide as its card, the chosen token strong, without the room of a title."""
+    table, kind = drawn.table(), drawn.figure.kind
+    if kind == "map":
         table["strong"] = table.position == position
-    figure = drawn.figure.draw(table, "browser", dark=dark)
-    return figure.update_layout(font_family=FONT, uirevision=f"{run.ask.states_key} {drawn.figure}")
+    figure = drawn.figure.draw(table, "browser", dark=look["dark"], width=look["widths"][kind])
+    top = 24 if kind == "stream" else 8
+    return figure.update_layout(font_family=FONT, margin_t=top, uirevision=f"{run.ask.states_key} {drawn.figure}")
 
 
 def live(run: Run) -> dict[str, Any]:

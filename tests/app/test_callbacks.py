@@ -16,6 +16,8 @@ from latentlens_app.runs import Run
 
 import latentlens as ll
 
+LOOK = {"dark": False, "widths": {"stream": 640, "map": 420, "grid": 600}}
+
 
 def finished(desk: Desk, told: dict) -> tuple:
     """What a page is told once its job has ended."""
@@ -105,28 +107,28 @@ def test_every_example_has_an_exact_answer_that_the_page_can_show():
 
 def test_a_run_that_was_let_go_is_said_to_be_so(desk: Desk, shown: dict):
     with pytest.raises(ll.LatentLensError, match="press Run again"):
-        pictures.show_grid(desk, {**shown, "key": "gone"}, False, "entropy")
+        pictures.show_grid(desk, {**shown, "key": "gone"}, LOOK, "entropy")
 
 
 def test_an_empty_page_draws_nothing(desk: Desk):
     assert set(callbacks.show_run(desk, None, None, None)) == {dash.no_update}
-    assert set(pictures.show_stream(desk, None, False, "area", None)) == {dash.no_update}
-    assert set(pictures.show_map(desk, None, False, "2", "top", None)) == {dash.no_update}
+    assert set(pictures.show_stream(desk, None, LOOK, "area", None)) == {dash.no_update}
+    assert set(pictures.show_map(desk, None, LOOK, "2", "top", None)) == {dash.no_update}
     assert set(pictures.show_bars(desk, None, None)) == {dash.no_update}
     assert callbacks.poll(desk, None, None) == (dash.no_update, dash.no_update, True)
 
 
 def test_the_pictures_follow_the_position_and_say_what_they_show(desk: Desk, run: Run, shown: dict):
-    first, says_first = pictures.show_stream(desk, 0, False, "line", shown)
-    last, says_last = pictures.show_stream(desk, len(run.tokens) - 1, False, "line", shown)
+    first, says_first = pictures.show_stream(desk, 0, LOOK, "line", shown)
+    last, says_last = pictures.show_stream(desk, len(run.tokens) - 1, LOOK, "line", shown)
     assert first.to_dict() != last.to_dict()
     assert says_first.startswith("Candidates: ")
     assert "exact answer" in says_last
-    grid, says, style = pictures.show_grid(desk, shown, True, "prob")
+    grid, says, style = pictures.show_grid(desk, shown, {**LOOK, "dark": True}, "prob")
     assert grid.layout.shapes[0].name == "playhead"
     assert says.startswith("Every token: ")
     assert style["height"].endswith("px")
-    drawn, _ = pictures.show_map(desk, 2, False, "3", "top", shown)
+    drawn, _ = pictures.show_map(desk, 2, LOOK, "3", "top", shown)
     assert drawn.data[-1].name == "playhead"
 
 

@@ -5,6 +5,7 @@
   "use strict";
 
   const KEPT = "latentlens"; // this tab's memory: sessionStorage survives a reload, and is not shared between tabs
+  const KINDS = ["stream", "map", "grid"];
   const skip = () => window.dash_clientside.no_update;
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const cause = () => window.dash_clientside.callback_context.triggered.map((t) => t.prop_id.split(".")[0]);
@@ -88,7 +89,7 @@
     Object.assign(here, { live, last: live.iterations, tokens: live.tokens.length });
     here.at = between(at || 0, 0, here.last);
     here.position = between(position || 0, 0, here.tokens - 1);
-    ["stream", "map", "grid"].forEach(follow);
+    KINDS.forEach(follow);
   }
 
   // ---- the texts ---------------------------------------------------------------------------------------------------
@@ -218,14 +219,27 @@
     return kept;
   }
 
-  /** Light or dark is an attribute of the document, which the toggle and the system may change at any time. */
-  function theme() {
+  /** Light or dark, and how wide each picture is; both may change at any time, and the pictures are drawn for them. */
+  function look() {
     const root = document.documentElement;
-    const dark = () => root.getAttribute("data-mantine-color-scheme") === "dark";
-    let last = dark();
-    new MutationObserver(() => {
-      if (dark() !== last) set("dark", { data: (last = dark()) });
-    }).observe(root, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
+    const frame = (kind) => document.getElementById(`${kind}-frame`);
+    const now = () => ({
+      dark: root.getAttribute("data-mantine-color-scheme") === "dark",
+      widths: Object.fromEntries(KINDS.map((kind) => [kind, Math.max(frame(kind).clientWidth, 100)])),
+    });
+    let last = now();
+    let waiting = null;
+    const tell = () => {
+      const next = now();
+      const moved = KINDS.some((kind) => Math.abs(next.widths[kind] - last.widths[kind]) > 16);
+      if (moved || next.dark !== last.dark) set("look", { data: (last = next) });
+    };
+    new MutationObserver(tell).observe(root, { attributes: true, attributeFilter: ["data-mantine-color-scheme"] });
+    const resized = new ResizeObserver(() => {
+      clearTimeout(waiting);
+      waiting = setTimeout(tell, 250);
+    });
+    KINDS.forEach((kind) => resized.observe(frame(kind)));
     return last;
   }
 
@@ -261,6 +275,6 @@
     return spoken;
   }
 
-  const functions = { announce, choose, fill, mark, open, play, press, remember, say, status, tell, theme, tick, toggle };
+  const functions = { announce, choose, fill, look, mark, open, play, press, remember, say, status, tell, tick, toggle };
   window.dash_clientside = Object.assign({}, window.dash_clientside, { latentlens: functions });
 })();
