@@ -97,9 +97,13 @@ def drawn_start(like: Tensor, seed: int, scale: float) -> Tensor:
 
 
 def weights_fingerprint(module: nn.Module) -> str:
-    """SHA-256 over every parameter's name, shape and up to 256 evenly spaced values in float32."""
+    """SHA-256 over every parameter's name, shape and up to 256 evenly spaced values in float32.
+
+    The same for a module in a TransformerLens bridge, which puts one level of names around each of its components.
+    """
     digest = hashlib.sha256()
     for name, parameter in module.named_parameters():
+        name = name.replace("._original_component", "")
         flat = parameter.detach().flatten()
         some = flat[:: max(len(flat) // 256, 1)][:256].float().cpu()
         digest.update(f"{name} {list(parameter.shape)}".encode() + some.numpy().tobytes())

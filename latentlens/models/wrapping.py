@@ -69,8 +69,9 @@ def wrap(
     >>> ll.capture(model, tokens=[[1, 2]]).states.shape
     torch.Size([1, 4, 2, 4])
     """
-    module, own_tokenizer = unbridged(module)
-    spec = _known(module) if loop is None else _given(loop, norm, unembed)
+    inside, own_tokenizer = unbridged(module)
+    bridged, module = inside is not module, inside
+    spec = _known(module, bridged) if loop is None else _given(loop, norm, unembed)
     if repeat is not None:
         spec = _repeating(module, spec, repeat)
     if loop is None and (norm or unembed):
@@ -94,16 +95,17 @@ def wrap(
     return model
 
 
-def _known(module: nn.Module) -> LoopSpec:
+def _known(module: nn.Module, bridged: bool) -> LoopSpec:
     config = getattr(module, "config", None)
     kind = getattr(config, "model_type", None)
     for family in FAMILIES:
         if kind in family.model_types:
             maker = remote.LOOPS.get(family.name)
             return maker(config) if maker else importlib.import_module(family.module).loop(config)
+    what, names = ("bridge", ", by the names in bridge.original_model") if bridged else ("module", "")
     raise ModelError(
-        f"expected a module of a known family, got {type(module).__name__} (model_type {kind!r}): say where its loop "
-        'is with ll.wrap(module, loop="...", norm="...", unembed="...")'
+        f"expected a {what} of a known family, got {type(module).__name__} (model_type {kind!r}): say where its loop "
+        f'is with ll.wrap({what}, loop="...", norm="...", unembed="..."){names}'
     )
 
 
