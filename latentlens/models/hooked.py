@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -29,18 +29,14 @@ from latentlens.models.base import (
     checked_iterations,
     checked_mask,
     checked_tokens,
-    replaced,
 )
 from latentlens.models.looping import counted
 from latentlens.models.parts import drawn_start, weights_fingerprint
+from latentlens.models.watching import Stopped, Watch
 
 Call = Callable[..., Any]
 _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _LOCKS_LOCK = threading.Lock()
-
-
-class _Stopped(Exception):
-    """Raised in a hook to leave the module's forward at once."""
 
 
 class HookedModel(LatentModel):
@@ -105,10 +101,11 @@ class HookedModel(LatentModel):
         seen = context.extra["mask"]
         if self.spec.finish == "rerun":
             return self._rerun(state, context.inputs, seen, context.iteration)
-        start = context.state.shape == state.shape and torch.equal(_seen(state, seen), _seen(context.state, seen))
-        return self._read(self._normed(state) if start else state, context.inputs, seen)
+        if self.spec.normed and context.state.shape == state.shape:
+            state = self._normed(state) if torch.equal(_seen(state, seen), _seen(context.state, seen)) else state
+        return self._read(state, context.inputs, seen)
 
-    def _answered(self, watch: _Watch, ids: Tensor, seen: Tensor | None) -> Tensor:
+    def _answered(self, watch: Watch, ids: Tensor, seen: Tensor | None) -> Tensor:
         """What the module says where it was stopped; whatever was replaced on the way stays replaced."""
         if self.spec.finish == "replace":
             return self._read(self._normed(watch.state) if watch.came == 0 else watch.state, ids, seen)
@@ -210,8 +207,13 @@ class HookedModel(LatentModel):
         """What takes the place of the module's own `s_0`: the one that was given, or the one that the seed gives."""
 
         def start(own: Tensor) -> Tensor:
+            if initial_state is not None and initial_state.shape != own.shape:
+                raise CaptureError(
+                    f"expected initial_state of shape {list(own.shape)} [prompt, position, d_model], "
+                    f"got {list(initial_state.shape)}"
+                )
             if initial_state is not None:
-                return replaced(own, initial_state, At(0))
+                return initial_state.to(own)
             return own if self.spec.drawn is None else drawn_start(own, seed, self.spec.drawn)
 
         return start
@@ -232,15 +234,15 @@ class HookedModel(LatentModel):
         count: int | None,
         on_state: OnState | None,
         start: Callable[[Tensor], Tensor] = lambda own: own,
-    ) -> tuple[Any, _Watch]:
+    ) -> tuple[Any, Watch]:
         """The module's own forward under hooks; no logits where it was stopped. `count` None: as many as come."""
         with self.lock, ExitStack() as stack:
-            watch = _Watch(self, on_state, start)
+            watch = Watch(self.module, self.spec, self.d_model, on_state, start)
             stack.enter_context(watch.hooks())  # before the layers may be repeated: their names are still their own
             stack.enter_context(counted(self.module, self.spec, 1 if count is None else count))
             try:
                 logits = self.call(ids, mask if self.spec.bidirectional else None)
-            except _Stopped:
+            except Stopped:
                 return None, watch
             if count is not None and watch.came != count:
                 raise CaptureError(
@@ -248,101 +250,6 @@ class HookedModel(LatentModel):
                     f"{'pass' if self.spec.free else 'wrap it with'} iterations={watch.came}, or switch its exit off"
                 )
             return logits, watch
-
-
-class _Watch:
-    """The hooks of one run: they count the states, announce them, and put replacements in their place."""
-
-    def __init__(self, model: HookedModel, on_state: OnState | None, start: Callable[[Tensor], Tensor]) -> None:
-        self.model, self.spec, self.on_state, self.start = model, model.spec, on_state, start
-        self.came, self.started = 0, False
-        self.state = self.first = torch.empty(0)
-        self.calls: dict[str, tuple[int, int]] = {}
-        self.kept: dict[str, Tensor] = {}
-
-    @contextmanager
-    def hooks(self) -> Iterator[None]:
-        spec, handles = self.spec, []
-        get = self.model.module.get_submodule
-        try:
-            if spec.start_of != "output":
-                handles.append(get(spec.start).register_forward_pre_hook(self._start_input, with_kwargs=True))
-            else:
-                handles.append(get(spec.start).register_forward_hook(self._start_output))
-            for number, path in enumerate(spec.layers):
-                handles.append(get(path).register_forward_hook(self._layer(number)))
-            for name, path in spec.aux:
-                handles.append(get(path).register_forward_hook(self._aux(name)))
-            for path in dict.fromkeys(spec.states):
-                handles.append(get(path).register_forward_hook(self._state))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _start_input(self, module: nn.Module, args: tuple, kwargs: dict) -> Any:
-        if self.started:
-            return None
-        if args:
-            return (self._first(args[0]), *args[1:]), kwargs
-        key = next(k for k, v in kwargs.items() if isinstance(v, Tensor) and v.is_floating_point())
-        return args, kwargs | {key: self._first(kwargs[key])}
-
-    def _first(self, given: Tensor) -> Tensor:
-        if self.spec.start_of == "input":
-            return self._started(given)
-        state, rest = given.tensor_split([self.model.d_model], dim=-1)
-        return torch.cat([self._started(state), rest], dim=-1)
-
-    def _start_output(self, module: nn.Module, args: tuple, out: Any) -> Any:
-        return None if self.started else _with_state(out, self._started(_state_of(out)))
-
-    def _started(self, state: Tensor) -> Tensor:
-        self.started = True
-        self.first = self.start(state)
-        self.first = self._announced(self.first, At(0))
-        return self.first
-
-    def _state(self, module: nn.Module, args: tuple, out: Any) -> Any:
-        self.came += 1
-        if not self.spec.layers and self.on_state is not None:
-            out = _with_state(out, self._layer_reply(_state_of(out), At(self.came, 0)))
-        return _with_state(out, self._announced(_state_of(out), At(self.came)))
-
-    def _layer(self, number: int) -> Callable:
-        def hook(module: nn.Module, args: tuple, out: Any) -> Any:
-            return _with_state(out, self._layer_reply(_state_of(out), At(self.came + 1, number)))
-
-        return hook
-
-    def _aux(self, name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple, out: Any) -> Any:
-            iteration, calls = self.calls.get(name, (0, 0))
-            number = calls if iteration == self.came + 1 else 0
-            self.calls[name] = (self.came + 1, number + 1)
-            state = self._layer_reply(_state_of(out), At(self.came + 1, f"{name}.{number}"))
-            self.kept[f"{name}.{number}"] = state
-            return _with_state(out, state)
-
-        return hook
-
-    def _layer_reply(self, out: Tensor, at: At) -> Tensor:
-        if self.on_state is None:
-            return out
-        reply = self.on_state(out, at)
-        if reply is STOP:
-            raise CaptureError(
-                f"expected STOP at the end of an iteration, got it at layer {at.layer} of iteration {at.iteration}: "
-                "return it where at.layer is None"
-            )
-        return replaced(out, reply, at)
-
-    def _announced(self, state: Tensor, at: At) -> Tensor:
-        reply = None if self.on_state is None else self.on_state(state, at)
-        if reply is STOP:
-            self.state = state
-            raise _Stopped
-        return replaced(state, reply, at)
 
 
 def _seen(state: Tensor, mask: Tensor | None) -> Tensor:
@@ -355,14 +262,3 @@ def _apart(own: Tensor, state: Tensor, mask: Tensor | None) -> float:
         return float("inf")
     mine, given = _seen(own, mask).float(), _seen(state.to(own), mask).float()
     return float((given - mine).norm() / mine.norm())
-
-
-def _state_of(out: Any) -> Tensor:
-    """The state in a module's output, which is a tensor or has it first."""
-    return out if isinstance(out, Tensor) else out[0]
-
-
-def _with_state(out: Any, state: Tensor) -> Any:
-    if isinstance(out, Tensor):
-        return state
-    return type(out)((state, *out[1:])) if isinstance(out, (tuple, list)) else out

@@ -158,7 +158,8 @@ def test_a_given_start_is_used_and_another_shape_is_refused():
     model = ll.wrap(standins.make("raven"))
     given = torch.randn(2, 9, 64)
     assert torch.equal(ll.capture(model, tokens=IDS, initial_state=given).states[:, 0], given)
-    with pytest.raises(CaptureError, match=r"^expected .*\[2, 9, 64\]"):
+    message = "expected initial_state of shape [2, 9, 64] [prompt, position, d_model], got [2, 4, 64]"
+    with pytest.raises(CaptureError, match=f"^{re.escape(message)}$"):
         model.run(IDS, initial_state=given[:, :4])
 
 
