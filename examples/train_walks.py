@@ -11,6 +11,7 @@ import json
 import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +32,8 @@ from latentlens.models.walks.report import readme
 from latentlens.models.walks.task import MOST_STEPS
 
 ROWS, LENGTH = 32, 80
-GRADIENT_ITERATIONS = 8  # the last so many of a run are trained
-ITERATIONS = 12  # in the mean, at the end of the curriculum
+GRADIENT_ITERATIONS = 5  # the last so many of a run are trained
+ITERATIONS = 10  # in the mean, at the end of the curriculum
 STEPS = 6  # the curriculum's last rung; a few queries go further
 WARM_UP = 100  # updates
 EMA = 0.998
@@ -78,13 +79,14 @@ class Trainer:
         self.update, self.seconds, self.most = 0, 0.0, 1
         self.history: list[str] = []  # the commands that it was trained with
         self.missing = [1.5] * (WALK + 1)  # nats by kind, a running mean
+        self.blind = [1.0] * (WALK + 1)  # what an answer that knows only the graph would miss
 
-    def ask(self, update: int) -> Ask:
-        """More often what is not known yet; beyond the last rung, never more steps than iterations."""
+    def ask(self) -> Ask:
+        """More often what is not known yet; a little of what lies beyond the last rung."""
         known = np.array(self.missing[: self.most + 1])
         weights = 0.4 / (self.most + 1) + 0.6 * known / known.sum()
         weights[0] *= 0.5
-        further = min(MOST_STEPS, self.iterations(update)) - STEPS if self.most == STEPS else 0
+        further = MOST_STEPS - STEPS if self.most == STEPS else 0
         return Ask((*weights, *[0.02] * further))
 
     def progress(self) -> float:
@@ -97,18 +99,24 @@ class Trainer:
         """What the learning rates are multiplied by: warm-up, constant, then linear to zero."""
         return min(1.0, (self.update + 1) / WARM_UP, max((1 - self.progress()) / self.options.decay, 0.001))
 
-    def iterations(self, update: int) -> int:
-        """Log-normal Poisson, never fewer than the steps that are asked."""
+    def iterations(self, update: int) -> tuple[int, bool]:
+        """How many, and whether each of them is decoded.
+
+        A share of the updates makes as many iterations as the most steps that are asked, and decodes every one: it
+        shall tell where the walk is after as many steps. The others make a log-normal Poisson number, and decode the
+        last.
+        """
         rng = np.random.default_rng([self.options.seed, update])
+        if rng.random() < self.options.every:
+            return self.most, True
         mean = min(ITERATIONS, 6 + self.most)
         count = rng.poisson(math.exp(rng.normal(math.log(mean) - 0.125, 0.5))) + 1
-        return int(min(max(count, self.most), 40))
+        return int(min(max(count, self.most), 40)), False
 
     def train(self, rows: Batch) -> dict[str, float]:
         """One update."""
         started = time.perf_counter()
-        count = self.iterations(self.update)
-        loss, missing = self.loss(rows, count)
+        loss, missing = self.loss(rows)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser, lr in ((self.muon, self.options.muon), (self.adamw, self.options.adamw)):
@@ -122,35 +130,42 @@ class Trainer:
         self.update += 1
         self.seconds += time.perf_counter() - started
         self.remember(rows, missing)
-        return {"loss": float(loss.detach()), "norm": float(norm), "iterations": count}
+        return {"loss": float(loss.detach()), "norm": float(norm)}
 
-    def loss(self, rows: Batch, count: int) -> tuple[Tensor, Tensor]:
+    def loss(self, rows: Batch) -> tuple[Tensor, Tensor]:
         """The mean of KL(truth || model) over the answers, and a little of every other word's cross-entropy [nats]."""
-        ids = torch.from_numpy(rows.ids)
-        at, truth = torch.from_numpy(rows.at), torch.from_numpy(rows.truth)
+        ids, at, truth = torch.from_numpy(rows.ids), torch.from_numpy(rows.at), torch.from_numpy(rows.truth)
         with torch.autocast("cpu", torch.bfloat16):
-            context = self.model.begin(ids, seed=self.update)
-            state = context.state
-            with torch.no_grad():
-                for _ in range(count - GRADIENT_ITERATIONS):
-                    state = self.model.step(state, context)
-            for _ in range(min(count, GRADIENT_ITERATIONS)):
-                state = self.model.step(state, context)
-            logits = self.model.finish(state, context)
-        logs = logits.float().flatten(0, 1).log_softmax(-1)
-        missing = (torch.xlogy(truth, truth) - truth * logs[at]).sum(-1)
+            context = self.model.begin(ids, initial_state=self.start(ids))
+            states, learn = [context.state], rows.iterations if rows.every else GRADIENT_ITERATIONS
+            for left in range(rows.iterations, 0, -1):
+                with torch.set_grad_enabled(left <= learn):
+                    states.append(self.model.step(states[-1], context))
+            seen = states[1:] if rows.every else states[-1:]
+            logits = self.model.finish(torch.cat(seen), context)
+        logs = logits.float().log_softmax(-1).unflatten(0, (len(seen), -1)).flatten(1, 2)
+        missing = (torch.xlogy(truth, truth) - truth * logs[:, at]).sum(-1)
         follows = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -100)], dim=1).flatten()
         follows[at] = -100
-        other = F.nll_loss(logs, follows, ignore_index=-100)
-        return missing.mean() + OTHER_TOKENS * other, missing.detach()
+        other = F.nll_loss(logs[-1], follows, ignore_index=-100)
+        return missing.mean() + OTHER_TOKENS * other, missing[-1].detach()
+
+    def start(self, ids: Tensor) -> Tensor:
+        """A fresh `s_0` for every row: a normal cut at 3 std, as the model itself draws it."""
+        config, generator = self.model.config, torch.Generator().manual_seed(self.update)
+        out = torch.empty(*ids.shape, config.n_embd)
+        nn.init.trunc_normal_(out, a=-3, b=3, generator=generator)
+        return out * (config.state_std * config.embed_scale)
 
     def remember(self, rows: Batch, missing: Tensor) -> None:
-        """Keep the running means by kind, and go one rung up when the hardest one is learnt."""
+        """Keep the running means by kind, and go one rung up when most of the hardest one is learnt."""
         values = missing.numpy()
         for kind in range(WALK + 1):
-            if (rows.kind == kind).any():
-                self.missing[kind] += 0.05 * (float(values[rows.kind == kind].mean()) - self.missing[kind])
-        if self.most < STEPS and self.missing[self.most] < self.options.learnt:
+            some = rows.kind == kind
+            if some.any():
+                self.missing[kind] += 0.05 * (float(values[some].mean()) - self.missing[kind])
+                self.blind[kind] += 0.05 * (float(rows.blind[some].mean()) - self.blind[kind])
+        if self.most < STEPS and self.missing[self.most] < self.options.learnt * self.blind[self.most]:
             self.most += 1
 
     def save(self, path: Path) -> None:
@@ -161,7 +176,7 @@ class Trainer:
             "muon": self.muon.state_dict(),
             "adamw": self.adamw.state_dict(),
             "history": self.history,
-            "rest": (self.update, self.seconds, self.most, self.missing),
+            "rest": (self.update, self.seconds, self.most, self.missing, self.blind),
         }
         torch.save(state, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
@@ -173,7 +188,7 @@ class Trainer:
         self.muon.load_state_dict(state["muon"])
         self.adamw.load_state_dict(state["adamw"])
         self.average, self.history = state["average"], state.get("history", [])
-        self.update, self.seconds, self.most, self.missing = state["rest"]
+        self.update, self.seconds, self.most, self.missing, self.blind = state["rest"]
 
     def averaged(self) -> raven.Raven:
         """A copy of the model with the averaged weights."""
@@ -192,8 +207,8 @@ def initialise(model: raven.Raven, settings: dict) -> None:
             nn.init.trunc_normal_(p, std=std, a=-3 * std, b=3 * std)
 
 
-def loop(trainer: Trainer, checkpoint: Path, log: Path) -> None:
-    """Train until the budget is spent; the next batch is made while this one is used."""
+def loop(trainer: Trainer, checkpoint: Path, log: Path, stop: threading.Event) -> None:
+    """Train until the budget is spent or someone says stop; the next batch is made while this one is used."""
     options = trainer.options
     saved = time.perf_counter()
     bar = tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
@@ -201,10 +216,12 @@ def loop(trainer: Trainer, checkpoint: Path, log: Path) -> None:
 
         def later(update: int) -> object:
             width = trainer.model.vocab_size
-            return pool.submit(batch, options.seed, update, trainer.ask(update), ROWS, LENGTH, width)
+            return pool.submit(
+                batch, options.seed, update, trainer.ask(), *trainer.iterations(update), ROWS, LENGTH, width
+            )
 
         rows = later(trainer.update)
-        while trainer.progress() < 1:
+        while trainer.progress() < 1 and not stop.is_set():
             now, rows = rows.result(), later(trainer.update + 1)
             row = trainer.train(now)
             if trainer.update % 50 == 0:
@@ -225,9 +242,8 @@ def finish(trainer: Trainer, log: Path) -> None:
     """Write the averaged weights, the log and the measured table where the model goes."""
     out, model = trainer.options.out, trainer.averaged()
     write(out, trainer.settings, trainer.average)
-    rows = {
-        json.loads(line)["update"]: line for line in log.read_text().splitlines()
-    }  # the last run's, if it went back
+    # A run that was cut off goes back to its checkpoint: the later line of an update counts.
+    rows = {json.loads(line)["update"]: line for line in log.read_text().splitlines()}
     (out / "training.jsonl").write_text("".join(f"{rows[i]}\n" for i in sorted(rows) if i % 200 == 0))
     size = (out / "model.safetensors").stat().st_size
     (out / "README.md").write_text(readme(model, size, trainer.update, trainer.seconds / 60, trainer.history))
@@ -245,7 +261,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--muon", type=float, default=0.006, help="learning rate of the matrices")
     parser.add_argument("--adamw", type=float, default=1.5e-3, help="learning rate of embedding, norms and biases")
     parser.add_argument("--decay", type=float, default=0.3, help="share of the run in which the rates fall to zero")
-    parser.add_argument("--learnt", type=float, default=0.2, help="one step more is asked below this KL [nats]")
+    parser.add_argument("--learnt", type=float, default=0.4, help="ask one step more below this share of start-blind")
+    parser.add_argument("--rung", type=int, default=1, help="ask for at least this many steps from now on")
+    parser.add_argument("--every", type=float, default=0.7, help="share of the updates that decode every iteration")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="slower, needs no C++ compiler")
     parser.add_argument("--export", action="store_true", help="write what the checkpoint holds, and train no further")
     parser.add_argument("--run", type=Path, default=Path("runs/walks"), help="where the checkpoint and the log are")
@@ -254,24 +272,23 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    options = parse()
-    for name in (signal.SIGINT, signal.SIGTERM):  # a job in the background would not hear the first
-        signal.signal(name, signal.default_int_handler)
+    options, stop = parse(), threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):  # stop between two updates, not within one
+        signal.signal(name, lambda *_: stop.set())
     torch.set_num_threads(options.threads)
     options.run.mkdir(parents=True, exist_ok=True)
     checkpoint, log = options.run / "checkpoint.pt", options.run / "log.jsonl"
     trainer = Trainer(options)
     if checkpoint.exists():
         trainer.load(checkpoint)
+    trainer.most = max(trainer.most, options.rung)
     if not options.export:
         trainer.history.append(f"from update {trainer.update}: python {' '.join(sys.argv)}")
-        try:
-            loop(trainer, checkpoint, log)
-        except KeyboardInterrupt:
-            print(f"interrupted after {trainer.update} updates: the same command goes on from {checkpoint}")
+        loop(trainer, checkpoint, log, stop)
+        trainer.save(checkpoint)
+        if trainer.progress() < 1:
+            print(f"\nstopped after {trainer.update} updates: the same command goes on from {checkpoint}")
             return
-        finally:
-            trainer.save(checkpoint)
     finish(trainer, log)
 
 

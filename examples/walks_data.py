@@ -1,7 +1,8 @@
 """Batches to train `walks` on: a graph, then queries and walks until the row is full.
 
 In: a seed, an update, what may be asked. Out: token ids, and the exact distribution at every place that has one.
-Each query ends on a node's name; the answer that follows it is sampled, the target there is the whole truth.
+Each query ends on a node's name; the answer that follows it is sampled, the target there is the whole truth: where
+the walk is after as many steps as are asked, or after as many as there are iterations where those are fewer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ from latentlens.models.walks.task import MOST_STEPS, VOCABULARY, Graph, draw
 ID = {word: i for i, word in enumerate(VOCABULARY)}
 WALK = MOST_STEPS + 1
 """The kind of a stop on a walk; the kind of a query is its number of steps."""
+UNFINISHED = -1
+"""The kind of a query for more steps than there are iterations."""
+GRAPHS = (  # how often, and the options of `draw`
+    (0.25, ((4, 7), (1, 3), True)),
+    (0.35, ((5, 5), (1, 2), False)),
+    (0.20, ((4, 7), (1, 2), True)),
+    (0.20, ((4, 7), (1, 1), False)),
+)
 
 
 @dataclass(frozen=True)
@@ -24,9 +33,12 @@ class Batch:
     """One update's rows, and their targets: `truth[i]` is the distribution after position `at[i]` (flat)."""
 
     ids: Int[np.ndarray, "row position"]
-    at: Int[np.ndarray, target]
-    kind: Int[np.ndarray, target]
-    truth: Float[np.ndarray, "target vocab"]
+    iterations: int
+    every: bool  # whether every iteration is decoded
+    at: Int[np.ndarray, " target"]
+    kind: Int[np.ndarray, " target"]  # steps, WALK, or UNFINISHED
+    truth: Float[np.ndarray, "iteration target vocab"]  # of the iterations that are decoded: all, or the last
+    blind: Float[np.ndarray, " target"]  # what an answer that knows the graph alone would miss [nats]
 
 
 @dataclass(frozen=True)
@@ -37,25 +49,41 @@ class Ask:
     walks: float = 0.1
 
 
-def batch(seed: int, update: int, ask: Ask, rows: int, length: int, vocab: int) -> Batch:
+def batch(seed: int, update: int, ask: Ask, iterations: int, every: bool, rows: int, length: int, vocab: int) -> Batch:
     """The rows of one update; a function of its arguments alone, so that a resumed run sees the same ones."""
     rng = random.Random(f"{seed} {update}")
-    ids, at, kind, truth = [], [], [], []
+    ids, targets = [], []
     for row in range(rows):
-        easy = rng.random() < 0.25  # the graphs of the evaluation
-        graph = draw(rng, (5, 5), (1, 2), False) if easy else draw(rng)
-        words, targets = _row(rng, graph, ask, length)
+        graph = draw(rng, *rng.choices([g for _, g in GRAPHS], [share for share, _ in GRAPHS])[0])
+        words, places = _row(rng, graph, ask, length)
         ids.append([ID[word] for word in words[:length]])
         names = [ID[name] for name in graph.nodes]
-        powers = np.stack([np.linalg.matrix_power(graph.matrix(), k) for k in range(MOST_STEPS + 1)])
-        for position, what, node in targets:
+        powers = _powers(graph.matrix())
+        for position, kind, node in places:
             if position < length:
-                wide = np.zeros(vocab, dtype=np.float32)
-                wide[names] = powers[1 if what == WALK else what, node]
-                at.append(row * length + position)
-                kind.append(what)
-                truth.append(wide)
-    return Batch(np.array(ids), np.array(at), np.array(kind), np.stack(truth))
+                steps = 1 if kind == WALK else kind
+                seen = range(1, iterations + 1) if every else [iterations]
+                wide = np.zeros((len(seen), vocab), dtype=np.float32)
+                wide[:, names] = powers[[min(steps, i) for i in seen], node]
+                unfinished = kind != WALK and kind > iterations
+                blind = _blind(powers[min(steps, iterations)], node)
+                targets.append((row * length + position, UNFINISHED if unfinished else kind, wide, blind))
+    at, kinds, truth, blind = zip(*targets)
+    return Batch(np.array(ids), iterations, every, np.array(at), np.array(kinds), np.stack(truth, 1), np.array(blind))
+
+
+def _powers(matrix: Float[np.ndarray, "node node"]) -> Float[np.ndarray, "steps node node"]:
+    out = [np.eye(len(matrix))]
+    for _ in range(MOST_STEPS):
+        out.append(out[-1] @ matrix)
+    return np.stack(out)
+
+
+def _blind(ends: Float[np.ndarray, "node node"], node: int) -> float:
+    """KL from the truth of one start to the mean over all starts [nats]."""
+    truth, mean = ends[node], ends.mean(axis=0)
+    some = truth > 0
+    return float((truth[some] * np.log(truth[some] / mean[some])).sum())
 
 
 def _row(rng: random.Random, graph: Graph, ask: Ask, length: int) -> tuple[list[str], list[tuple[int, int, int]]]:

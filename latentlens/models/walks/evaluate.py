@@ -31,22 +31,35 @@ def held_out(n: int, steps: int, seed: int = 12345) -> list[str]:
 
 
 def missing_bits(
-    model: LatentModel, prompts: Sequence[str], iterations: Sequence[int] = ITERATIONS, seed: int = 0
+    model: LatentModel,
+    prompts: Sequence[str],
+    iterations: Sequence[int] = ITERATIONS,
+    seed: int = 0,
+    on_the_way: bool = False,
 ) -> Float[np.ndarray, "iteration prompt"]:
-    """KL(truth || model) of each prompt after each of these iterations, over the whole vocabulary [bits]."""
+    """KL(truth || model) of each prompt after each of these iterations, over the whole vocabulary [bits].
+
+    The truth is the answer; `on_the_way`, where the walk is after as many steps as there were iterations.
+    """
     ids, last = _encode(prompts)
-    truth = torch.stack([as_row(task.truth(prompt), model.vocab_size) for prompt in prompts])
+    truths = {i: _truths(prompts, i if on_the_way else None, model.vocab_size) for i in iterations}
     found: dict[int, Tensor] = {}
     context = model.begin(ids, seed=seed)
 
     def keep(state: Tensor, at: At) -> None:
         if at.layer is None and at.iteration in iterations:
             logits = model.finish(state, context)[torch.arange(len(ids)), last].float()
-            found[at.iteration] = _bits(truth, logits.log_softmax(-1))
+            found[at.iteration] = _bits(truths[at.iteration], logits.log_softmax(-1))
 
     with torch.inference_mode():
         model.run(ids, iterations=max(iterations), on_state=keep, seed=seed)
     return torch.stack([found[i] for i in iterations]).numpy()
+
+
+def _truths(prompts: Sequence[str], at_most: int | None, vocab_size: int) -> Float[Tensor, "prompt vocab"]:
+    """The answers, as rows; after so many steps where more are asked."""
+    steps = [None if at_most is None else min(at_most, task.parse(prompt).steps) for prompt in prompts]
+    return torch.stack([as_row(task.truth(prompt, k), vocab_size) for prompt, k in zip(prompts, steps)])
 
 
 def as_row(distribution: Mapping[str, float], vocab_size: int) -> Float[Tensor, vocab]:
@@ -92,10 +105,10 @@ def _encode(prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
     return ids, torch.tensor([len(row) - 1 for row in rows])
 
 
-def walk_mass(model: LatentModel, prompts: Sequence[str], iterations: int = 24) -> Float[np.ndarray, prompt]:
+def walk_mass(model: LatentModel, prompts: Sequence[str], iterations: int = 24) -> Float[np.ndarray, " prompt"]:
     """The probability that the next token is a place the walk can go to: after the last stop of each prompt."""
     ids, last = _encode(prompts)
-    allowed = torch.stack([as_row(task.truth(prompt), model.vocab_size) for prompt in prompts]) > 0
+    allowed = _truths(prompts, None, model.vocab_size) > 0
     with torch.inference_mode():
         logits = model.run(ids, iterations=iterations)[torch.arange(len(ids)), last].float()
     return (logits.softmax(-1) * allowed).sum(-1).numpy()

@@ -252,7 +252,7 @@ def _powers(question: Question, steps: int | None) -> Float[np.ndarray, "node no
     return np.linalg.matrix_power(question.graph.matrix(), count)
 
 
-def _named(graph: Graph, ends: Float[np.ndarray, node]) -> dict[str, float]:
+def _named(graph: Graph, ends: Float[np.ndarray, " node"]) -> dict[str, float]:
     found = {name: float(p) for name, p in zip(graph.nodes, ends, strict=True) if p > 0}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 

@@ -32,9 +32,12 @@ def test_it_stays_converged_beyond_24_iterations(model):
     assert at_40 < at_24 + 0.01
 
 
-def test_one_iteration_does_not_answer_four_steps(model):
-    first, last = evaluate.missing_bits(model, evaluate.held_out(60, 4, seed=2026), (1, 24)).mean(axis=1)
-    assert first > 4 * last
+def test_every_iteration_goes_one_step_further(model):
+    prompts, iterations = evaluate.held_out(60, 4, seed=2026), (1, 2, 3)
+    answer = evaluate.missing_bits(model, prompts, iterations).mean(axis=1)
+    stop = evaluate.missing_bits(model, prompts, iterations, on_the_way=True).mean(axis=1)
+    assert (stop < 0.3).all()
+    assert (answer > 1).all()
 
 
 def test_a_walk_goes_on_along_the_edges(model):
