@@ -154,6 +154,15 @@ def test_a_stop_answers_from_there_and_a_replacement_goes_on_from_there(name):
     assert (swapped - once).abs().max() <= 1e-5 * (once.max() - once.min())
 
 
+def test_ouro_answers_from_the_last_iteration_also_where_its_own_answer_exits_early():
+    module = standins.make("ouro")
+    module.config.early_exit_threshold = 0.3
+    model = ll.wrap(module)
+    assert model.exit_threshold == 0.3
+    assert torch.equal(model.run(IDS), own_answer(module, 4, None))
+    assert not torch.allclose(model.run(IDS), module(IDS).logits, atol=1e-3)
+
+
 def test_a_given_start_is_used_and_another_shape_is_refused():
     model = ll.wrap(standins.make("raven"))
     given = torch.randn(2, 9, 64)
