@@ -12,6 +12,7 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, no_update
 
+from latentlens import LatentLensError
 from latentlens_app.asking import Ask
 from latentlens_app.controls import example_buttons
 from latentlens_app.desk import Desk
@@ -26,11 +27,19 @@ Told = dict[str, Any] | None
 def open_page(desk: Desk, saved: Told) -> tuple:
     """Show again what this tab showed before a reload, or the worked example; a job that still runs is kept."""
     saved = saved or {}
-    ask = Ask.from_page(saved["ask"]) if saved.get("ask") else desk.opening
+    ask = _kept_ask(saved) or desk.opening
     job = desk.job(saved.get("job"))
     told = saved["job"] if job is not None and not job.finished else desk.start(ask)
     wanted = told["ask"]
     return (*(wanted[name] for name in CONTROLS), told)
+
+
+def _kept_ask(saved: dict[str, Any]) -> Ask | None:
+    """What a tab kept, or None where it kept nothing that this version understands."""
+    try:
+        return Ask.from_page(saved.get("ask"))
+    except LatentLensError:
+        return None
 
 
 def press_run(desk: Desk, clicks: int | None, previous: Told, *values: Any) -> Any:
@@ -74,7 +83,8 @@ def poll(desk: Desk, _ticks: int | None, told: Told) -> tuple:
     job = desk.job(told)
     if job is None:
         return {"state": "cancelled", "share": 0, "what": "", "message": ""}, no_update, True
-    status = {"state": job.state, "share": job.share, "what": job.what, "message": job.message}
+    what = "cancel" if job.stop.is_set() else job.what  # work that says nothing for long cannot be stopped at once
+    status = {"state": job.state, "share": job.share, "what": what, "message": job.message}
     shown = {"key": told["key"], "ask": told["ask"]} if job.state == "done" else no_update
     return status, shown, job.finished
 

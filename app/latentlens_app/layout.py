@@ -96,7 +96,9 @@ def _main() -> html.Main:
                     html.Div(
                         [
                             html.H2("Tokens", id="strip-title"),
-                            html.P("below each, what the model would answer there", className="hint"),
+                            html.P(
+                                "below each, what the model would answer there; ↑ ↓ walk along them", className="hint"
+                            ),
                         ],
                         className="card-head",
                     ),

@@ -43,6 +43,11 @@ def test_a_page_that_is_reloaded_comes_back_to_its_own_run(desk: Desk, ask: Ask,
     assert live["iterations"] == 6
 
 
+def test_what_a_tab_kept_of_another_version_is_passed_over(desk: Desk):
+    prompt = callbacks.open_page(desk, {"ask": {"model": "walks", "prompt": "Ann"}, "job": {"id": "gone"}})[1]
+    assert prompt == FOR_WALKS[0].prompt
+
+
 def test_a_page_that_is_reloaded_while_it_runs_keeps_its_job(desk: Desk, ask: Ask):
     blocker = desk.jobs.submit(lambda report: [report(0, "capture") for _ in iter(int, 1)])
     told = desk.start(ask)

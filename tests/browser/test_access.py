@@ -83,6 +83,7 @@ def test_while_it_plays_nothing_is_announced_and_then_the_leader_is(dashboard):
     expect(live).to_contain_text("Iteration 24 of 24")
     page.keyboard.press("Home")
     dashboard.is_at(0)
+    expect(live).to_contain_text("Iteration 0 of 24")
     page.keyboard.press("Space")
     expect(page.locator("#now-iteration")).not_to_have_text("Iteration 0")
     expect(live).to_contain_text("Iteration 0 of 24")

@@ -5,6 +5,7 @@
   "use strict";
 
   const KEPT = "latentlens"; // this tab's memory: sessionStorage survives a reload, and is not shared between tabs
+  const STILL = matchMedia("(prefers-reduced-motion: reduce)");
   const KINDS = ["stream", "map", "grid"];
   const skip = () => window.dash_clientside.no_update;
   const set = (id, props) => window.dash_clientside.set_props(id, props);
@@ -43,18 +44,18 @@
   }
 
   function placeOnAxis(graph, half) {
-    const shapes = graph.layout.shapes || [];
-    const head = shapes[0];
     const change = {};
-    if (head && head.name === "playhead" && (head.x0 !== here.at - half || head.visible === false)) {
-      Object.assign(change, { "shapes[0].x0": here.at - half, "shapes[0].x1": here.at + half });
-      change["shapes[0].visible"] = true;
-    }
-    const row = shapes[1];
-    if (row && row.name === "mark" && (row.y0 !== here.position - 0.5 || row.visible === false)) {
-      Object.assign(change, { "shapes[1].y0": here.position - 0.5, "shapes[1].y1": here.position + 0.5 });
-      change["shapes[1].visible"] = true;
-    }
+    const move = (number, name, axis, middle, half) => {
+      const shape = (graph.layout.shapes || [])[number];
+      if (!shape || shape.name !== name) return;
+      if (shape[`${axis}0`] !== middle - half) {
+        change[`shapes[${number}].${axis}0`] = middle - half;
+        change[`shapes[${number}].${axis}1`] = middle + half;
+      }
+      if (shape.visible === false) change[`shapes[${number}].visible`] = true;
+    };
+    move(0, "playhead", "x", here.at, half);
+    move(1, "mark", "y", here.position, 0.5);
     if (Object.keys(change).length) window.Plotly.relayout(graph, change);
   }
 
@@ -64,10 +65,18 @@
     const coords = here.live.coords[here.at] && here.live.coords[here.at][here.position];
     if (!head || head.name !== "playhead" || !coords) return;
     const [x, y, z] = coords;
-    if (head.visible === true && head.x.length === 1 && head.x[0] === x && head.y[0] === y) return;
-    const change = { x: [[x]], y: [[y]], visible: true };
-    if (head.type === "scatter3d") change.z = [[z]];
-    window.Plotly.restyle(graph, change, [number]);
+    const there = head.visible === true && head.x.length === 1 && head.x[0] === x && head.y[0] === y;
+    if (there && (!head.z || head.z[0] === z)) return;
+    if (head.type === "scatter" && head.visible === true) {
+      // One marker glides; the paths are not drawn again. A move that comes before the last one ended rejects it.
+      const glide = { transition: { duration: STILL.matches ? 0 : 180 }, frame: { duration: 0, redraw: false } };
+      const frame = { data: [{ x: [x], y: [y] }], traces: [number] };
+      window.Plotly.animate(graph, frame, { mode: "immediate", ...glide }).catch(() => {});
+    } else {
+      const change = { x: [[x]], y: [[y]], visible: true };
+      if (head.type === "scatter3d") change.z = [[z]];
+      window.Plotly.restyle(graph, change, [number]);
+    }
   }
 
   /** Follow a graph: whatever draws it anew (a new figure, a resize), the playhead is put back. */
@@ -84,12 +93,29 @@
     place(id);
   }
 
+  const soon = { frame: 0, rest: 0 };
+  function inSight(id) {
+    const box = document.getElementById(id).getBoundingClientRect();
+    return box.bottom > 0 && box.top < window.innerHeight;
+  }
+
+  /** Draw what can be seen in the next frame, however many moves come before it; the rest when the moves pause. */
+  function drawSoon() {
+    clearTimeout(soon.rest);
+    soon.rest = setTimeout(() => KINDS.forEach(follow), 150);
+    if (soon.frame) return;
+    soon.frame = window.requestAnimationFrame(() => {
+      soon.frame = 0;
+      KINDS.filter(inSight).forEach(follow);
+    });
+  }
+
   function mark(at, position, live) {
     if (!live) return;
     Object.assign(here, { live, last: live.iterations, tokens: live.tokens.length });
     here.at = between(at || 0, 0, here.last);
     here.position = between(position || 0, 0, here.tokens - 1);
-    KINDS.forEach(follow);
+    drawSoon();
   }
 
   // ---- the texts ---------------------------------------------------------------------------------------------------
@@ -215,7 +241,7 @@
   function open() {
     document.addEventListener("keydown", key);
     const kept = recall();
-    kept.play = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    kept.play = !STILL.matches;
     return kept;
   }
 
@@ -250,7 +276,13 @@
     if (shown || job) keep(kept);
   }
 
-  const WORDS = { load: "Loading the model", capture: "Iterating", decode: "Decoding", pca: "Laying out the states" };
+  const WORDS = {
+    load: "Loading the model",
+    capture: "Iterating",
+    decode: "Decoding",
+    pca: "Laying out the states",
+    cancel: "Stopping",
+  };
 
   function status(now) {
     if (!now) return [0, "", "progress idle", false, true, skip(), skip()];
@@ -266,7 +298,7 @@
     }[now.state];
     const failed = now.state === "failed";
     const error = failed ? [now.message, false] : [skip(), busy ? true : skip()];
-    return [percent, text, `progress ${now.state}`, busy, !busy, ...error];
+    return [busy ? percent : 0, text, `progress ${now.state}`, busy, !busy, ...error];
   }
 
   let spoken = "";
