@@ -7,6 +7,7 @@ model's dtype. A lens is an object with one method; a user's own is a subclass o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -54,7 +55,7 @@ class CodaLens(Lens):
     name = "coda"
 
     def logits(self, model: LatentModel, state: Tensor, context: Context, iteration: int) -> Tensor:
-        return model.finish(state, context)
+        return model.finish(state, replace(context, iteration=iteration))
 
 
 class LogitLens(Lens):

@@ -100,7 +100,7 @@ def logits(
     iterations: Iterable[int] | None = None,
     positions: Iterable[int] | None = None,
 ) -> Float[Tensor, "prompt iteration position vocab"]:
-    """The logits themselves, in the model's dtype, for chosen iterations and positions (default: all).
+    """The logits themselves, in the dtype of the model's answers, for chosen iterations and positions (default: all).
 
     A negative position counts from each prompt's own end; logits at pads are NaN.
 
@@ -122,6 +122,7 @@ def logits(
             index, logits_at = where[rows][..., None], stream.open(rows, upcast=False)
             for number, iteration in enumerate(at):
                 full = logits_at(iteration).cpu()
+                out = out.to(full.dtype)  # some answer in float32 whatever their states are in
                 out[rows, number] = full.gather(1, index.clamp(min=0).expand(-1, -1, full.shape[-1]))
     real = traj.mask.gather(1, where.clamp(min=0)) & (where >= 0)
     return out.masked_fill_(~real[:, None, :, None], torch.nan)

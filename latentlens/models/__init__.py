@@ -53,6 +53,13 @@ FAMILIES = (
         offers=("layers", "aux"),
     ),
     Family(
+        name="inkling2_loop",
+        model_types=("inkling2_loop_text", "inkling2_loop"),
+        module="latentlens.models.inkling_loop",
+        title="Inkling 2 Loop: passes that each restart, with messages from the pass before",
+        offers=("coda", "layers", "aux"),
+    ),
+    Family(
         name="albert",
         model_types=("albert",),
         module="latentlens.models.albert",

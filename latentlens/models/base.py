@@ -50,7 +50,7 @@ class Context:
     """What stays the same through all iterations of one run.
 
     `state` is `s_0`; `inputs` is what the prelude hands to every iteration; `extra` is the family's own; `iteration` is
-    the one that a state to finish is of, where that is known (only a family that finishes by running again asks for it).
+    the one that a state to finish is of, where that is known (only a family that finishes by running again asks).
     """
 
     state: Float[Tensor, "prompt position d_model"]

@@ -130,7 +130,8 @@ class HookedModel(LatentModel):
             where = f"iteration {iteration}" if iteration is not None else f"one of iterations 0 to {count}"
             raise CaptureError(
                 f"expected the state that {self.name!r} ({self.family}) itself has after {where} of these tokens, got "
-                'another: what follows its loop reads more than the state; replace states during a run, or use lens="logit"'
+                "another: what follows its loop reads more than the state; replace states during a run, or use "
+                'lens="logit"'
             )
         return logits if found == count else self._forward(ids, seen, found, None)[0]
 

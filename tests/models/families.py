@@ -14,6 +14,17 @@ BASE = {
 }
 
 
+INKLING = {
+    "vocab_size": 64, "unpadded_vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 10, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "swa_num_attention_heads": 4, "swa_num_key_value_heads": 2,
+    "swa_head_dim": 8, "sliding_window_size": 4, "d_rel": 4, "rel_extent": 6, "max_position_embeddings": 64,
+    "moe_intermediate_size": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "route_scale": 2.0,
+    "n_layers_per_attn_res_block": 2, "loop_layer_index_start": 2, "loop_layer_index_end": 8, "loop_num_passes": 4,
+    "loop_gate_rank": 8, "layer_types": ["hybrid_sliding", "hybrid"] * 5, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2,
+}  # fmt: skip
+
+
 def dory() -> nn.Module:
     from transformers.models.dory import DoryConfig, DoryForCausalLM
 
@@ -32,6 +43,18 @@ def hrm_text() -> nn.Module:
         pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     return HrmTextForCausalLM(config)
+
+
+def inkling2_loop() -> nn.Module:
+    from transformers.models.inkling2_loop import Inkling2LoopForCausalLM, Inkling2LoopTextConfig
+
+    module = Inkling2LoopForCausalLM(Inkling2LoopTextConfig(**INKLING))
+    # What a new model starts at zero is what carries messages and block states: with zeros they would not matter.
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.5)
+    return module
 
 
 def albert() -> nn.Module:
@@ -64,7 +87,7 @@ def decoder(kind: str) -> nn.Module:
 
 
 DECODERS = ("llama", "gpt2", "gpt_neox", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "mistral", "phi3")
-FAMILIES = {"dory": dory, "hrm_text": hrm_text, "albert": albert} | {
+FAMILIES = {"dory": dory, "hrm_text": hrm_text, "inkling2_loop": inkling2_loop, "albert": albert} | {
     kind: (lambda kind=kind: decoder(kind)) for kind in DECODERS
 }
 
@@ -77,4 +100,9 @@ def make(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
         for parameter in module.parameters():
             if parameter.ndim == 2:
                 parameter.mul_(3)
-    return module.to(dtype)
+    module = module.to(dtype)
+    for kept in getattr(module, "_keep_in_fp32_modules_strict", None) or ():  # as from_pretrained keeps them
+        for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            if kept in path:
+                tensor.data = tensor.data.float()
+    return module

@@ -15,7 +15,7 @@ from latentlens.errors import CaptureError, ModelError
 
 IDS = torch.randint(3, 61, (2, 9), generator=torch.Generator().manual_seed(1))
 MASK = torch.tensor([[True] * 9, [True] * 6 + [False] * 3])
-LOOPED = ("dory", "hrm_text", "albert")
+LOOPED = ("dory", "hrm_text", "inkling2_loop", "albert")
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 
 
@@ -116,7 +116,7 @@ def test_a_decoder_refuses_another_number_of_iterations():
         ll.capture(model, tokens=IDS, iterations=5)
 
 
-@pytest.mark.parametrize("name", ["dory", "llama"])
+@pytest.mark.parametrize("name", ["dory", "inkling2_loop", "llama"])
 def test_hooks_and_config_are_as_before_also_after_an_exception_in_the_middle(name):
     module = families.make(name)
     model = ll.wrap(module)
@@ -133,7 +133,7 @@ def test_hooks_and_config_are_as_before_also_after_an_exception_in_the_middle(na
     assert torch.equal(model.run(IDS), own_answer(module, None, 0))
 
 
-@pytest.mark.parametrize("name", ["dory", "hrm_text", "albert"])
+@pytest.mark.parametrize("name", LOOPED)
 def test_a_stop_answers_from_there_and_a_replacement_goes_on_from_there(name):
     model = ll.wrap(families.make(name))
     with torch.no_grad():
