@@ -13,7 +13,7 @@ from latentlens.figures.browser.page import ink, layout, playhead, tint
 from latentlens.figures.browser.truth import truth_bar, truth_diamonds, truth_room
 from latentlens.figures.escape import for_browser, visible
 from latentlens.figures.kinds.labels import LONGEST, Label, iteration_ticks, rank_ticks, stream_labels, unlabelled
-from latentlens.figures.kinds.stream import AXIS, Stream, candidates, wide
+from latentlens.figures.kinds.stream import AXIS, Stream, candidates, exits, wide
 from latentlens.figures.style import PALETTE
 
 LETTER = 7.2
@@ -32,6 +32,8 @@ def draw(figure: Stream, table: pd.DataFrame, dark: bool = False, width: int = 9
     data = _bands(figure, table, labels, dark) + (truth_bar(table, dark) if bar else [])
     if figure.mode == "line" and at["truth_known"]:
         data += truth_diamonds(table, dark)
+    if at["gated"] and figure.mode != "rank":
+        data.append(_exits(table, dark))
     if figure.entropy:
         data.append(_entropy(table, dark))
     first, last = at["first"], at["iterations"]
@@ -108,6 +110,23 @@ def _bands(figure: Stream, table: pd.DataFrame, labels: list[Label], dark: bool)
             trace |= {"mode": "lines+markers", "marker": {"size": 5, "color": colour}, "cliponaxis": False}
         out.append(trace)
     return out
+
+
+def _exits(table: pd.DataFrame, dark: bool) -> dict[str, Any]:
+    """What the exit gate says, over the candidates; named in the legend."""
+    pdf, shade = exits(table), ink(dark)
+    return {
+        "type": "scatter",
+        "name": "exit probability",
+        "x": pdf.index.to_numpy(np.int32),
+        "y": pdf.to_numpy(np.float64),
+        "mode": "lines+markers",
+        "line": {"color": shade.text, "width": 1.6, "dash": "dash"},
+        "marker": {"size": 8, "symbol": "diamond", "color": shade.page, "line": {"color": shade.text, "width": 1.6}},
+        "hovertemplate": "%{y:.3f}",
+        "showlegend": True,
+        "cliponaxis": False,
+    }
 
 
 def _entropy(table: pd.DataFrame, dark: bool) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class Stream(Figure):
 
     Bands and lines join the iterations, which are whole numbers. Iteration 0 is drawn too; where the model starts
     from a random state, what lies before iteration 1 is veiled. A rule marks the commitment. Where the exact answer is
-    known it stands at the right edge: a bar with its shares (area) or a diamond at its height (line).
+    known it stands at the right edge: a bar with its shares (area) or a diamond at its height (line). Where the model
+    has an exit gate, the probability that it stops at each iteration is drawn over the shares or lines.
     """
 
     kind: ClassVar[str] = "stream"
@@ -53,8 +54,9 @@ class Stream(Figure):
 
         Columns: iteration; candidate (-1 is the rest of the mass); token (id, -1); label (text as it is); prob, from 0
         to 1; rank (1 is best; NaN for the rest); truth, from 0 to 1 (NaN where it is not known); entropy [bits] of
-        the whole prediction; slot, the candidate's place in the palette. `attrs`: prompt, position, position_text,
-        iterations, first, commitment, settled, random_start, model, lens, truth_known.
+        the whole prediction; exit_pdf, the probability that the exit gate stops there (NaN without a gate); slot, the
+        candidate's place in the palette. `attrs`: prompt, position, position_text,
+        iterations, first, commitment, settled, random_start, model, lens, truth_known, gated.
         """
         check_readout(self.kind, out)
         prompt = check_prompt(out.sizes["prompt"], self.prompt)
@@ -75,6 +77,7 @@ class Stream(Figure):
             "settled": bool(here.settled),
             "random_start": bool(out.attrs.get("random_start", 0)),
             "truth_known": bool(table.truth.notna().any()),
+            "gated": "exit_pdf" in here,
             "model": str(out.attrs.get("model")),
             "lens": str(out.attrs.get("lens")),
         }
@@ -90,6 +93,7 @@ class Stream(Figure):
         labels = distinct(tokens.tolist(), here.candidate_label.values[kept])
         truth = here.truth.values[kept].astype(float) if "truth" in here else np.full(len(kept), np.nan)
         iterations, width = here.iteration.values, len(kept) + 1
+        gate = here.exit_pdf.values.astype(float) if "exit_pdf" in here else np.full(len(iterations), np.nan)
         rest = np.clip(1 - prob.sum(1, keepdims=True), 0, None)
         return pd.DataFrame(
             {
@@ -101,6 +105,7 @@ class Stream(Figure):
                 "rank": np.hstack([rank, np.full_like(rest, np.nan)]).ravel(),
                 "truth": np.tile([*truth, max(1 - truth.sum(), 0.0)], len(iterations)),
                 "entropy": np.repeat(here.entropy.values.astype(float), width),
+                "exit_pdf": np.repeat(gate, width),
                 "slot": np.tile([*(slots.get(int(t), 0) for t in tokens), -1], len(iterations)),
             }
         )
@@ -129,6 +134,11 @@ class Stream(Figure):
             shares += [f"others {rest:.2f}"] if rest > 0.005 else []
             said += f"; the exact answer is {', '.join(shares)}"
         return said + "."
+
+
+def exits(table: pd.DataFrame) -> pd.Series:
+    """The probability that the exit gate stops at each iteration from 1 on; empty without a gate."""
+    return table.groupby("iteration").exit_pdf.first().dropna()
 
 
 def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:

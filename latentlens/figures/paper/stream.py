@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.labels import iteration_ticks, rank_ticks, spread, stream_labels, unlabelled
-from latentlens.figures.kinds.stream import AXIS, Stream, candidates, commitment_note, truth_marks, wide
+from latentlens.figures.kinds.stream import AXIS, Stream, candidates, commitment_note, exits, truth_marks, wide
 from latentlens.figures.paper.page import Page, new_page, page_of, playhead, settings, text_size
 from latentlens.figures.style import LIGHT, PALETTE, mix, readable_on, slot_colour
 
@@ -29,6 +30,8 @@ def draw(figure: Stream, table: pd.DataFrame, style: str = "default") -> Page:
         main = axes[0, 0]
         (_areas if figure.mode == "area" else _lines)(main, figure, table)
         _scale(main, figure, table)
+        if at["gated"] and figure.mode != "rank":
+            _exits(main, table)
         panels = [main]
         if figure.entropy:
             _entropy(axes[1, 0], table)
@@ -94,6 +97,29 @@ def _lines(axes: Axes, figure: Stream, table: pd.DataFrame) -> None:
     if most:
         _over(axes, 1, "◆ truth", "left", (1, 3))
     _end_labels(axes, figure, table, 4 + 7 * most)
+
+
+def _exits(axes: Axes, table: pd.DataFrame) -> None:
+    """What the exit gate says, over the candidates, named at its peak."""
+    pdf = exits(table)
+    halo = [withStroke(linewidth=2.4, foreground="white")]
+    line: dict[str, Any] = {"color": LIGHT.text, "linestyle": (0, (4, 2)), "linewidth": 1.0, "path_effects": halo}
+    dot: dict[str, Any] = {"marker": "D", "markersize": 3.2, "markerfacecolor": "white", "markeredgecolor": LIGHT.text}
+    axes.plot(pdf.index, pdf, **line, **dot, markeredgewidth=0.7, clip_on=False, zorder=5.5, gid="exits")
+    peak = int(pdf.index[int(pdf.to_numpy().argmax())])
+    left = peak <= (table.attrs["first"] + table.attrs["iterations"]) / 2
+    axes.annotate(
+        "exit probability",
+        (peak, float(pdf.max())),
+        xytext=(6 if left else -6, 5),
+        textcoords="offset points",
+        ha="left" if left else "right",
+        va="bottom",
+        fontsize=text_size(axes) - 1,
+        color=LIGHT.text,
+        path_effects=halo,
+        zorder=6,
+    )
 
 
 def _diamond(axes: Axes, c: Any, place: int) -> None:
