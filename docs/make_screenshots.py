@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from werkzeug.serving import make_server
 
 IMAGES = Path(__file__).parent / "images"
-AT = 5
+AT = 2
 """The iteration at which the playhead stands."""
 DRAWN = """() => ['stream', 'map', 'grid'].every((id) => {
     const gd = document.querySelector(`#${id} .js-plotly-plot`);

@@ -13,6 +13,8 @@ from typing import Any
 
 from latentlens import LatentLensError
 
+ITERATIONS = 16
+"""How many a page opens with: enough to settle, few enough that every cell of the grid can be read."""
 MOST_ITERATIONS = 1000
 MOST_CELLS = 40_000
 """More than this many (token, iteration) cells are not legible, and slow in a browser."""
@@ -29,7 +31,7 @@ class Ask:
 
     model: str
     prompt: str
-    iterations: Any = 24
+    iterations: Any = ITERATIONS
     seed: Any = 0
     lens: str = "coda"
 

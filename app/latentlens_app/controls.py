@@ -10,6 +10,7 @@ from dash import html
 
 from latentlens.models import SHIPPED
 from latentlens.names import LENSES
+from latentlens_app.asking import ITERATIONS
 from latentlens_app.examples import Example
 from latentlens_app.style import aria
 
@@ -40,7 +41,9 @@ def controls(model: str, examples: tuple[Example, ...]) -> html.Aside:
             ),
             html.Div(
                 [
-                    dmc.NumberInput(id="iterations", label="Iterations", value=24, step=1, min=1, clampBehavior="none"),
+                    dmc.NumberInput(
+                        id="iterations", label="Iterations", value=ITERATIONS, step=1, min=1, clampBehavior="none"
+                    ),
                     dmc.NumberInput(id="seed", label="Seed", value=0, step=1, min=0, clampBehavior="none"),
                 ],
                 className="pair",

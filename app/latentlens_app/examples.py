@@ -18,16 +18,13 @@ class Example(NamedTuple):
 
 
 FOR_WALKS = (
+    Example("Three steps", "Ann : Bob . Bob : Cal Dee . Cal : Eve . Dee : Eve Ann . Eve : Ann . 3 steps from Ann"),
     Example(
         "Three rivals",
         "Ann : Bob Cal . Bob : Dee Ann . Cal : Dee Eve . Dee : Ann Bob . Eve : Cal Dee . 2 steps from Ann",
     ),
-    Example(
-        "Three steps deep",
-        "Eve : Cal Dee . Ann : Bob Cal . Dee : Ann Bob . Bob : Dee Ann . Cal : Dee Eve . 3 steps from Ann",
-    ),
     Example("A loaded die", "Fay : Gus Gus Hal . Gus : Hal Fay . Hal : Fay . Ida : Hal Gus . 1 steps from Fay"),
-    Example("One way only", "Tom : Sue . Sue : Roy . Roy : Pam . Pam : Ola . Ola : Tom . 4 steps from Tom"),
+    Example("One way only", "Tom : Sue . Sue : Roy . Roy : Pam . Pam : Ola . Ola : Tom . 3 steps from Tom"),
 )
 FOR_OTHERS = (
     Example("A capital", "The capital of France is the city of"),
@@ -40,7 +37,7 @@ def examples_for(model: str) -> tuple[Example, ...]:
     """The examples of a model; the first of them is the one that a page opens on.
 
     >>> [example.title for example in examples_for("walks")]
-    ['Three rivals', 'Three steps deep', 'A loaded die', 'One way only']
+    ['Three steps', 'Three rivals', 'A loaded die', 'One way only']
     """
     return FOR_WALKS if model == "walks" else FOR_OTHERS
 

@@ -10,6 +10,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import dcc, html
 
+from latentlens_app.asking import ITERATIONS
 from latentlens_app.cards import card, picture
 from latentlens_app.controls import controls
 from latentlens_app.examples import Example
@@ -143,9 +144,9 @@ def _dock() -> html.Section:
                 dmc.Slider(
                     id="at",
                     min=0,
-                    max=24,
+                    max=ITERATIONS,
                     step=1,
-                    value=24,
+                    value=ITERATIONS,
                     updatemode="drag",
                     thumbLabel="Iteration",
                     label=None,

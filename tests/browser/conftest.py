@@ -148,12 +148,12 @@ class Dashboard:
         close = self.page.get_by_role("button", name="Close")
         if close.is_visible():
             close.click()
-        self.page.get_by_label("Iterations", exact=True).fill("24")
+        self.page.get_by_label("Iterations", exact=True).fill("16")
         self.page.locator("#examples button").first.click()
         self.page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
         self.wait_for_tokens(EXAMPLE)
         self.is_on(len(EXAMPLE.split()) - 1)
-        self.is_at(24)
+        self.is_at(16)
 
     def wait_for_tokens(self, text: str | None = None) -> None:
         """Wait until the strip shows a run (and these tokens), with its pictures."""

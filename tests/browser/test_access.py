@@ -20,7 +20,7 @@ def violations(dashboard) -> list[str]:
 def test_axe_finds_nothing_to_object_to_in_light_and_dark_which_the_figures_follow(visit: Callable, url: str):
     dashboard = visit(url, color_scheme="light")
     page, ink = dashboard.page, "document.querySelector('#stream .js-plotly-plot').layout.template.layout.font.color"
-    dashboard.is_at(24)
+    dashboard.is_at(16)
     assert violations(dashboard) == []
     light = page.evaluate(ink)
     page.get_by_role("button", name="Light or dark").click()
@@ -60,7 +60,7 @@ def test_the_page_reads_in_order(dashboard):
         - region "Playhead":
           - button "Play"
           - slider "Iteration"
-          - paragraph: /Iteration 24 of 24/
+          - paragraph: /Iteration 16 of 16/
     """)
 
 
@@ -79,16 +79,16 @@ def test_the_first_tab_stop_leads_to_the_playhead_and_focus_can_be_seen(dashboar
 def test_while_it_plays_nothing_is_announced_and_then_the_leader_is(dashboard):
     page = dashboard.page
     live = page.locator("[aria-live=polite]#announce")
-    dashboard.is_at(24)
-    expect(live).to_contain_text("Iteration 24 of 24")
+    dashboard.is_at(16)
+    expect(live).to_contain_text("Iteration 16 of 16")
     page.keyboard.press("Home")
     dashboard.is_at(0)
-    expect(live).to_contain_text("Iteration 0 of 24")
+    expect(live).to_contain_text("Iteration 0 of 16")
     page.keyboard.press("Space")
     expect(page.locator("#now-iteration")).not_to_have_text("Iteration 0")
-    expect(live).to_contain_text("Iteration 0 of 24")
+    expect(live).to_contain_text("Iteration 0 of 16")
     page.keyboard.press("Space")
-    expect(live).not_to_contain_text("Iteration 0 of 24")
+    expect(live).not_to_contain_text("Iteration 0 of 16")
 
 
 def test_the_text_of_tokens_is_never_markup(visit: Callable, hostile_url: str):

@@ -20,9 +20,9 @@ def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(visi
     dashboard.run(PROMPT)
     dashboard.wait_for_tokens(PROMPT)
     last = len(PROMPT.split()) - 1
-    dashboard.is_at(24)
+    dashboard.is_at(16)
     dashboard.is_on(last)
-    out = ll.decode(ll.capture(ll.load("walks"), PROMPT, iterations=24), progress=False)
+    out = ll.decode(ll.capture(ll.load("walks"), PROMPT, iterations=16), progress=False)
 
     def leader(iteration: int, position: int) -> str:
         return str(ll.token_text(out, out.top_token[0, iteration, position, 0].values))
@@ -31,7 +31,7 @@ def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(visi
         return f"{float(out.top_prob[0, iteration, position, 0]):.2f}"
 
     dashboard.has_bar("exact 0.67")
-    assert dashboard.top_bar() == [leader(24, last), chance(24, last)]
+    assert dashboard.top_bar() == [leader(16, last), chance(16, last)]
 
     box = dashboard.slider.bounding_box()
     track = dashboard.page.locator(".mantine-Slider-trackContainer").bounding_box()
@@ -46,15 +46,15 @@ def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(visi
     dashboard.tokens.nth(1).click()
     dashboard.is_on(1)
     dashboard.page.keyboard.press("End")
-    dashboard.is_at(24)
-    dashboard.has_bar(leader(24, 1))
-    assert dashboard.top_bar() == [leader(24, 1), chance(24, 1)]
+    dashboard.is_at(16)
+    dashboard.has_bar(leader(16, 1))
+    assert dashboard.top_bar() == [leader(16, 1), chance(16, 1)]
 
 
 def test_the_page_opens_on_a_worked_example_with_its_exact_answer(dashboard):
     dashboard.has_bar("exact")
     expect(dashboard.page.locator("#leader")).to_have_text(
-        re.compile(r"^Iteration 24 of 24: \w+ leads with [01]\.\d\d$")
+        re.compile(r"^Iteration 16 of 16: \w+ leads with [01]\.\d\d$")
     )
     alternatives = [
         dashboard.page.locator(f"#{kind}-frame").get_attribute("aria-label") for kind in ("stream", "map", "grid")
@@ -73,12 +73,12 @@ def test_a_fresh_page_plays_once_where_motion_is_welcome(visit, url: str):
 
 def test_keys_move_the_playhead_play_and_pause(dashboard):
     keyboard = dashboard.page.keyboard
-    dashboard.is_at(24)
+    dashboard.is_at(16)
     keyboard.press("ArrowLeft")
     keyboard.press("ArrowLeft")
-    dashboard.is_at(22)
+    dashboard.is_at(14)
     keyboard.press("ArrowRight")
-    dashboard.is_at(23)
+    dashboard.is_at(15)
     keyboard.press("Home")
     dashboard.is_at(0)
     keyboard.press("ArrowLeft")
@@ -89,18 +89,18 @@ def test_keys_move_the_playhead_play_and_pause(dashboard):
     keyboard.press("Space")
     expect(dashboard.page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     keyboard.press("End")
-    dashboard.is_at(24)
+    dashboard.is_at(16)
 
 
 def test_keys_in_a_text_field_and_on_the_slider_do_what_they_always_do(dashboard):
-    dashboard.is_at(24)
+    dashboard.is_at(16)
     dashboard.page.get_by_label("Prompt", exact=True).click()
     for key in ("ArrowLeft", "Home", "Space"):
         dashboard.page.keyboard.press(key)
-    dashboard.is_at(24)
+    dashboard.is_at(16)
     dashboard.slider.focus()
     dashboard.page.keyboard.press("ArrowLeft")
-    dashboard.is_at(23)  # once, not twice
+    dashboard.is_at(15)  # once, not twice
 
 
 def test_up_and_down_walk_along_the_tokens_which_are_one_tab_stop(dashboard):
@@ -208,6 +208,7 @@ def test_another_lens_example_and_walk_run_at_once(visit: Callable, url: str):
 
 def test_choices_redraw_their_picture_with_the_playhead_in_its_place(visit: Callable, url: str):
     dashboard = visit(url)
+    dashboard.is_at(16)
     page = dashboard.page
     page.keyboard.press("Home")
     page.get_by_text("Lines", exact=True).click()
