@@ -149,6 +149,9 @@ class Dashboard:
         if close.is_visible():
             close.click()
         self.page.get_by_label("Iterations", exact=True).fill("16")
+        for choice in ("Coda", "Shares", "Entropy", "2-D", "Iteration"):
+            if not self.page.get_by_role("radio", name=choice, exact=True).is_checked():
+                self.page.get_by_text(choice, exact=True).click()
         self.page.locator("#examples button").first.click()
         self.page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
         self.wait_for_tokens(EXAMPLE)
@@ -191,13 +194,15 @@ class Dashboard:
         """Wait until a visible row of the candidates says this."""
         expect(self.bars.filter(has_text=text).filter(visible=True)).not_to_have_count(0, timeout=PATIENCE)
 
-    def top_bar(self) -> tuple[str, str]:
-        """The text and the probability of the uppermost row."""
-        return self.page.evaluate("""() => {
-            const rows = [...document.querySelectorAll('#bars .bar')].filter((row) => row.style.visibility !== 'hidden');
-            const top = rows.find((row) => row.style.getPropertyValue('--place') === '0');
-            return [top.querySelector('.bar-text').textContent, top.querySelector('.chance').textContent];
-        }""")
+    def has_top(self, text: str, chance: str) -> None:
+        """Wait until the uppermost of the candidates is this one, with this probability."""
+        top = """([text, chance]) => {
+            const rows = [...document.querySelectorAll('#bars .bar')];
+            const top = rows.find((row) => row.style.visibility !== 'hidden' && row.style.getPropertyValue('--place') === '0');
+            const told = (name) => top.querySelector(name).textContent;
+            return top && told('.bar-text') === text && told('.chance') === chance;
+        }"""
+        self.page.wait_for_function(top, arg=[text, chance], timeout=PATIENCE)
 
     def is_at(self, iteration: int) -> None:
         """Wait until every picture marks this iteration."""

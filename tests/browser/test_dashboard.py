@@ -14,9 +14,8 @@ OTHER = "Tom : Sue . Sue : Roy . Roy : Tom . 1 steps from Sue"
 BAD = "Ann : Bob . Bob : Zork . 1 steps from Ann"
 
 
-def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(visit: Callable, url: str):
+def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(dashboard):
     """The whole way of a newcomer, and the candidate bars that change with it."""
-    dashboard = visit(url)
     dashboard.run(PROMPT)
     dashboard.wait_for_tokens(PROMPT)
     last = len(PROMPT.split()) - 1
@@ -31,7 +30,7 @@ def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(visi
         return f"{float(out.top_prob[0, iteration, position, 0]):.2f}"
 
     dashboard.has_bar("exact 0.67")
-    assert dashboard.top_bar() == [leader(16, last), chance(16, last)]
+    dashboard.has_top(leader(16, last), chance(16, last))
 
     box = dashboard.slider.bounding_box()
     track = dashboard.page.locator(".mantine-Slider-trackContainer").bounding_box()
@@ -41,14 +40,14 @@ def test_a_prompt_is_typed_and_run_the_playhead_dragged_and_a_token_clicked(visi
     dashboard.page.mouse.move(track["x"] - 20, box["y"] + 4, steps=8)
     dashboard.page.mouse.up()
     dashboard.is_at(0)
-    assert dashboard.top_bar() == [leader(0, last), chance(0, last)]
+    dashboard.has_top(leader(0, last), chance(0, last))
 
     dashboard.tokens.nth(1).click()
     dashboard.is_on(1)
     dashboard.page.keyboard.press("End")
     dashboard.is_at(16)
     dashboard.has_bar(leader(16, 1))
-    assert dashboard.top_bar() == [leader(16, 1), chance(16, 1)]
+    dashboard.has_top(leader(16, 1), chance(16, 1))
 
 
 def test_the_page_opens_on_a_worked_example_with_its_exact_answer(dashboard):
@@ -193,12 +192,10 @@ def test_two_tabs_do_not_mix(dashboard, visit: Callable, url: str):
     expect(first.tokens).to_have_count(len(PROMPT.split()))
 
 
-def test_another_lens_example_and_walk_run_at_once(visit: Callable, url: str):
-    dashboard = visit(url)
+def test_another_lens_example_and_walk_run_at_once(dashboard):
     page = dashboard.page
-    before = dashboard.top_bar()
     page.get_by_text("Logit", exact=True).click()
-    page.wait_for_function("(text) => document.querySelector('#now-bits').textContent !== text", arg=before)
+    expect(page.get_by_role("region", name="The same in Python")).to_contain_text("lens='logit'")
     page.get_by_role("button", name="A loaded die").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(re.compile("^Fay : Gus Gus Hal"))
     dashboard.has_bar("exact 0.67")
@@ -206,8 +203,7 @@ def test_another_lens_example_and_walk_run_at_once(visit: Callable, url: str):
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(re.compile(r"[23] steps from \w+$"))
 
 
-def test_choices_redraw_their_picture_with_the_playhead_in_its_place(visit: Callable, url: str):
-    dashboard = visit(url)
+def test_choices_redraw_their_picture_with_the_playhead_in_its_place(dashboard):
     dashboard.is_at(16)
     page = dashboard.page
     page.keyboard.press("Home")
