@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from latentlens.models.wrapping import wrap
     from latentlens.readouts import decode, logits, token_text
     from latentlens.recording import capture
+    from latentlens.thoughts import latent_cot
     from latentlens.trajectory import Trajectory
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ _HOMES = {
     "decode": "latentlens.readouts",
     "embed": "latentlens.embeddings",
     "generate": "latentlens.generation",
+    "latent_cot": "latentlens.thoughts",
     "load": "latentlens.models.loading",
     "logits": "latentlens.readouts",
     "token_text": "latentlens.readouts",
@@ -69,6 +71,7 @@ __all__ = [
     "errors",
     "figures",
     "generate",
+    "latent_cot",
     "load",
     "logits",
     "models",

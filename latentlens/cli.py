@@ -162,11 +162,11 @@ def run_models(args: argparse.Namespace) -> None:
         size = sum(file.stat().st_size for file in shipped.folder.glob("*.safetensors"))
         print(f"shipped  {name:8} {shipped.title} ({size / 1e6:.1f} MB)")
     for family in FAMILIES:
-        kinds = ", ".join(family.model_types)
+        kinds = f"; model_type {', '.join(family.model_types)}" if family.model_types else ""
         shipped_here = [name for name, s in SHIPPED.items() if s.family == family.name]
         at_hand = f"; weights at hand: {', '.join(shipped_here)}" if shipped_here else "; no weights at hand"
         offers = ", ".join(family.offers) or "states"
-        print(f"family   {family.name:8} {family.title}; offers {offers}; model_type {kinds}{at_hand}")
+        print(f"family   {family.name:8} {family.title}; offers {offers}{kinds}{at_hand}")
 
 
 def refuse_namesake() -> None:

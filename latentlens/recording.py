@@ -64,7 +64,7 @@ def capture(
     count = checked_iterations(iterations, model)
     texts = [prompts] if isinstance(prompts, str) else None if prompts is None else list(prompts)
     ids, seen = prompt_ids(model, texts, tokens, mask)
-    _check_options(seed, batch_size, initial_state, (*ids.shape, model.d_model))
+    check_options(seed, batch_size, initial_state, (*ids.shape, model.d_model))
     extra = _attention_option(model, attention)
     states, layer_states = _empty(model, ids, count, layers)
     aux: dict[str, Tensor] = {}
@@ -131,6 +131,11 @@ class _Keeper:
             if self.layer_states is not None:
                 self.layer_states[:, at.iteration - 1, at.layer, : self.width] = state
             return
+        if state.shape[1] != self.width:
+            raise CaptureError(
+                f"expected a state for each of {self.width} positions, got {state.shape[1]}: a latent chain of thought "
+                "is captured with ll.latent_cot"
+            )
         if at.iteration < self.states.shape[1]:
             self.states[:, at.iteration, : self.width] = state
         self.came += 1
@@ -185,7 +190,8 @@ def prompt_ids(model: LatentModel, prompts: list[str] | None, tokens: Any, mask:
     return torch.tensor([row + [0] * (longest - len(row)) for row in rows]), seen
 
 
-def _check_options(seed: int, batch_size: int, initial_state: Tensor | None, shape: tuple[int, ...]) -> None:
+def check_options(seed: int, batch_size: int, initial_state: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Refuse a seed, a batch size or an initial state that does not fit."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise CaptureError(f"expected seed to be a whole number of 0 or more, got {seed!r}")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:

@@ -84,6 +84,13 @@ FAMILIES = (
         title="any of these decoders, with its layers as iterations",
         offers=(),
     ),
+    Family(
+        name="latent_cot",
+        model_types=(),
+        module="latentlens.models.latent_cot",
+        title="latent chain of thought (Coconut, CODI) over any causal one of these: ll.latent_cot(model, prompt)",
+        offers=(),
+    ),
 )
 
 

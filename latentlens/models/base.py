@@ -192,6 +192,34 @@ class LatentModel(ABC):
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits of a normed hidden state, in the model's dtype."""
 
+    def embed(self, tokens: Int[Tensor, "prompt position"]) -> Float[Tensor, "prompt position d_model"]:
+        """The embeddings of tokens, which `embeds` stands in for; only models that run from embeddings have them."""
+        raise CaptureError(
+            f"expected a model that runs from embeddings, got {self.name!r} ({self.family}), which runs from token ids "
+            "alone"
+        )
+
+    def read(
+        self, embeds: Float[Tensor, "prompt position d_model"], *, seed: int = 0
+    ) -> Float[Tensor, "prompt position d_model"]:
+        """What the unembedding reads at every position, after the model's own number of iterations."""
+        context = self.begin(embeds=embeds, seed=seed)
+        state = context.state
+        for _ in range(self.iterations):
+            state = self.step(state, context)
+        return self.hidden(state, context)
+
+    def hidden(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
+        """What the unembedding reads where the model stops at this state: the state after coda and norms."""
+        raise CaptureError(
+            f"expected a model that shows what its unembedding reads, got {self.name!r} ({self.family}), which does "
+            "not: give it a method hidden(state, context)"
+        )
+
+    def answer(self, hidden: Tensor) -> Float[Tensor, "... vocab"]:
+        """The model's logits where its unembedding reads `hidden`, with soft-caps and scales where it has them."""
+        return self.unembed(hidden)
+
     def gate(self, state: Float[Tensor, "... d_model"]) -> Float[Tensor, "..."]:
         """The exit gate's lam_r for states `s_1, s_2 ...`, from 0 to 1; only models with a gate have one."""
         raise CaptureError(f"expected a model with an exit gate, got {self.name!r} ({self.family}), which has none")

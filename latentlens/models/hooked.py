@@ -8,10 +8,11 @@ by `s_r`; where what follows the loop reads more than the state, it is the modul
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -177,6 +178,51 @@ class HookedModel(LatentModel):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         return self.module.get_submodule(self.spec.unembed)(hidden)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        self._needs_embeds()
+        module: Any = self.module
+        return module.get_input_embeddings()(tokens.to(self.device))
+
+    def read(self, embeds: Tensor, *, seed: int = 0) -> Tensor:
+        self._needs_embeds()
+        found: list[Tensor] = []
+
+        def keep(module: nn.Module, args: tuple) -> None:
+            found.append(args[0])
+            raise Stopped
+
+        with self._unembedding(keep), suppress(Stopped):
+            options = {"use_cache": False} if "use_cache" in inspect.signature(self.module.forward).parameters else {}
+            self.module(inputs_embeds=embeds.to(self.device, self.dtype), **options)
+        return found[0]
+
+    def answer(self, hidden: Tensor) -> Tensor:
+        # The module's own forward on any token, for what it does after its unembedding: soft-caps, scales.
+        with self._unembedding(lambda module, args: (hidden, *args[1:])):
+            return self.call(torch.zeros(1, 1, dtype=torch.int64, device=self.device), None)
+
+    @contextmanager
+    def _unembedding(self, hook: Callable) -> Iterator[None]:
+        """The module as it is by itself, with a hook on what its unembedding reads."""
+        with self.lock, counted(self.module, self.spec, self.iterations):
+            handle = self.module.get_submodule(self.spec.unembed).register_forward_pre_hook(hook)
+            try:
+                yield
+            finally:
+                handle.remove()
+
+    def _needs_embeds(self) -> None:
+        if self.spec.bidirectional:
+            raise CaptureError(
+                f"expected a model whose tokens see those before them alone, got {self.name!r} ({self.family}), whose "
+                "tokens see each other: it has no next position to feed a state into; use ll.capture"
+            )
+        if "inputs_embeds" not in inspect.signature(self.module.forward).parameters:
+            raise CaptureError(
+                f"expected a model that runs from embeddings, got {self.name!r} ({self.family}), whose forward takes "
+                "no inputs_embeds: give it that argument"
+            )
 
     @property
     def dtype(self) -> torch.dtype:

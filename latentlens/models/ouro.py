@@ -190,9 +190,12 @@ class Ouro(NativeModel):
         return self.norm(state)
 
     def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
+        return self.unembed(self.hidden(state, context))
+
+    def hidden(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
         # s_0 is the one state that no norm has seen yet.
         start = state.shape == context.state.shape and torch.equal(state, context.state)
-        return self.unembed(self.norm(state) if start else state)
+        return self.norm(state) if start else state
 
     def norm(self, state: Tensor) -> Tensor:
         return self.model.norm(state)

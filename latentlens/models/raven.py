@@ -223,11 +223,14 @@ class Raven(NativeModel):
         return [first, *rest]
 
     def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
+        return self.unembed(self.hidden(state, context))
+
+    def hidden(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
         x = self.norm(state)
         rotary = context.extra["rotary"]
         for block in self.transformer.coda:
             x = block(x, rotary)
-        return self.unembed(self.norm(x))
+        return self.norm(x)
 
     def norm(self, state: Tensor) -> Tensor:
         return self.transformer.ln_f(state)
