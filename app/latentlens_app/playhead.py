@@ -24,7 +24,7 @@ def connect(app: Dash) -> None:
     _connect_play(on)
     chosen = (Output("position", "data", allow_duplicate=True), Output("at", "value", allow_duplicate=True))
     tokens = Input({"type": "token", "position": ALL}, "n_clicks")
-    clicks = (tokens, Input("grid", "clickData"), Input("map", "clickData"), Input("stream", "clickData"))
+    clicks = (tokens, Input("grid", "clickData"), Input("stream", "clickData"))
     on("choose", *chosen, *clicks, prevent_initial_call=True)
     figures = tuple(Input(kind, "figure") for kind in ("stream", "map", "grid"))
     on("mark", at, position, live, *figures)

@@ -230,6 +230,29 @@ class Dashboard:
         )
         self.page.wait_for_function(marked, arg=position, timeout=PATIENCE)
 
+    def lonely_state(self) -> tuple[float, float, int, int]:
+        """A state on the map that has the most room around it: where it is on the screen, and which it is."""
+        find = (
+            "() => {"
+            + DECODE
+            + """
+            const graph = document.querySelector('#map .js-plotly-plot');
+            const number = graph.data.findIndex((trace) => trace.name === 'states of other tokens');
+            const dots = [...graph.querySelectorAll('.scatterlayer .trace')][number].querySelectorAll('.points path');
+            const frame = graph.querySelector('.nsewdrag').getBoundingClientRect();
+            const middle = (dot) => {
+                const box = dot.getBoundingClientRect();
+                return [box.x + box.width / 2, box.y + box.height / 2];
+            };
+            const ids = decode(graph.data[number].customdata), width = ids.length / dots.length;
+            const near = [...dots].map((dot, i) => [...middle(dot), ids[i * width + 1], ids[i * width + 2]]);
+            const sight = ([x, y]) => y > Math.max(frame.y, 0) && y < Math.min(frame.bottom, window.innerHeight - 90);
+            const room = (a) => Math.min(...near.filter((b) => b !== a).map((b) => Math.hypot(a[0] - b[0], a[1] - b[1])));
+            return near.filter(sight).sort((a, b) => room(b) - room(a))[0];
+        }"""
+        )
+        return tuple(self.page.evaluate(find))
+
     def click_cell(self, position: int, iteration: int) -> None:
         """Click on a cell of the grid, in the middle of the window."""
         where = """([position, iteration]) => {

@@ -118,6 +118,22 @@ def test_a_click_on_a_cell_moves_all_pictures_to_its_token_and_iteration(dashboa
     expect(dashboard.page.locator("#now-where")).to_contain_text("(6 of ")
 
 
+def test_a_click_on_a_state_moves_all_pictures_to_its_token_and_iteration(dashboard):
+    dashboard.page.locator("#map").scroll_into_view_if_needed()
+    x, y, position, iteration = dashboard.lonely_state()
+    dashboard.page.mouse.move(x - 3, y)
+    dashboard.page.mouse.click(x, y)
+    dashboard.is_on(position)
+    dashboard.is_at(iteration)
+
+
+def test_a_click_in_the_stream_moves_the_playhead(dashboard):
+    box = dashboard.page.locator("#stream .nsewdrag").first.bounding_box()
+    dashboard.page.mouse.move(box["x"] + box["width"] / 2 - 3, box["y"] + box["height"] / 2)
+    dashboard.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    dashboard.is_at(8)
+
+
 def test_a_bad_prompt_is_explained_and_the_page_stays_alive(dashboard):
     before = dashboard.tokens.all_inner_texts()
     dashboard.run(BAD)

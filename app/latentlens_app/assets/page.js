@@ -79,6 +79,13 @@
     }
   }
 
+  /** Go to a state of the map. Dash's own clickData leaves out the ids of a point, so the graph is asked itself. */
+  function visit(ids) {
+    if (!ids) return;
+    set("position", { data: ids[1] });
+    leap(ids[2]);
+  }
+
   /** Follow a graph: whatever draws it anew (a new figure, a resize), the playhead is put back. */
   function follow(id) {
     const graph = plot(id);
@@ -89,6 +96,7 @@
     if (!graph.latentlens) {
       graph.latentlens = true;
       graph.on("plotly_afterplot", () => place(id));
+      if (id === "map") graph.on("plotly_click", (event) => visit(event.points[0].customdata));
     }
     place(id);
   }
@@ -182,20 +190,18 @@
 
   const play = (playing) => [!playing, playing ? "play playing" : "play", playing ? "Pause" : "Play"];
 
-  /** A click on a token, a cell or a state: which position, and for cells and states which iteration. */
-  function choose(tokens, grid, map, stream) {
+  /** A click on a token, on a cell (which also is at an iteration) or in the stream (which only is). */
+  function choose(tokens, grid, stream) {
     const [source] = cause();
     if (!source) return [skip(), skip()];
     if (source.startsWith("{")) {
       const pressed = window.dash_clientside.callback_context.triggered.some((t) => t.value);
       return pressed ? [JSON.parse(source).position, skip()] : [skip(), skip()];
     }
-    const point = ({ grid, map, stream }[source] || {}).points;
-    if (!point || !point.length) return [skip(), skip()];
-    if (source === "stream") return [skip(), Number.isInteger(point[0].x) ? point[0].x : skip()];
-    const told = point[0].customdata;
-    if (!told) return [skip(), skip()];
-    return source === "grid" ? [told[0], told[1]] : [told[1], told[2]];
+    const points = ({ grid, stream }[source] || {}).points;
+    if (!points || !points.length) return [skip(), skip()];
+    if (source === "stream") return [skip(), Number.isInteger(points[0].x) ? points[0].x : skip()];
+    return points[0].customdata || [skip(), skip()];
   }
 
   function leap(at) {
