@@ -56,6 +56,42 @@ def test_capture_against_the_bare_run_of_huginns_layout(compare):
     compare(lambda: ll.capture(model, tokens=ids, iterations=16, progress=False), bare, rounds=7)
 
 
+def test_capture_against_the_bare_forward_of_a_hooked_dory(compare):
+    """Hidden size 512, 8 iterations of 4 layers on 4 x 64 tokens."""
+    from transformers.models.dory import DoryConfig, DoryForCausalLM
+
+    torch.manual_seed(0)
+    config = DoryConfig(
+        vocab_size=4096, hidden_size=512, intermediate_size=1408, num_hidden_layers=8, num_attention_heads=8,
+        num_key_value_heads=4, head_dim=64, n_input_layers=2, n_recurrent_layers=4, n_output_layers=2,
+        n_recurrent_loops=8, sliding_window=128, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    compare_wrapped(compare, DoryForCausalLM(config), torch.randint(3, 4096, (4, 64)))
+
+
+def test_capture_against_the_bare_forward_of_smollm2s_shape(compare):
+    """SmolLM2-135M's sizes with random weights, 64 tokens: its layers are the iterations."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, tie_word_embeddings=True, pad_token_id=2, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    compare_wrapped(compare, LlamaForCausalLM(config), torch.randint(3, 49152, (1, 64)))
+
+
+def compare_wrapped(compare, module: torch.nn.Module, ids: torch.Tensor) -> None:
+    module.eval().requires_grad_(False)
+    model = ll.wrap(module)
+
+    def bare() -> None:
+        with torch.no_grad():
+            module(ids, use_cache=False)
+
+    compare(lambda: ll.capture(model, tokens=ids, progress=False), bare, rounds=15)
+
+
 def test_prompts_captured_and_decoded_a_second(rate, model):
     """1,000 prompts, 24 iterations, the default readout at every position."""
     count = 1000
