@@ -88,6 +88,8 @@ class LoopSpec:
             reads more than the state.
         loop: the list of layers and the part of it, `(name, start, stop)`, that a run of no iterations leaves out; only
             where `finish` is "rerun".
+        idle: the list of layers and the part of it, `(name, start, stop)`, whose work is thrown away where the last
+            state is replaced.
     """
 
     family: str
@@ -109,6 +111,7 @@ class LoopSpec:
     gate: str | None = None
     finish: Literal["replace", "rerun"] = "replace"
     loop: tuple[str, int, int] | None = None
+    idle: tuple[str, int, int] | None = None
 
     @property
     def free(self) -> bool:

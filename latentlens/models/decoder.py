@@ -22,4 +22,5 @@ def loop(config: Any) -> LoopSpec:
     """Every layer ends an iteration; what goes into the first is `s_0`."""
     layers, norm, head = PLACES.get(config.model_type, MODERN)
     states = tuple(f"{layers}.{i}" for i in range(config.num_hidden_layers))
-    return LoopSpec(family="decoder", states=states, start=states[0], norm=norm, unembed=head)
+    idle = (layers, 0, len(states) - 1)  # all but the last
+    return LoopSpec(family="decoder", states=states, start=states[0], norm=norm, unembed=head, idle=idle)

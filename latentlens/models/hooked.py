@@ -31,7 +31,7 @@ from latentlens.models.base import (
     checked_mask,
     checked_tokens,
 )
-from latentlens.models.looping import counted
+from latentlens.models.looping import counted, repeated
 from latentlens.models.parts import drawn_start, weights_fingerprint
 from latentlens.models.watching import Stopped, Watch
 
@@ -141,14 +141,14 @@ class HookedModel(LatentModel):
         return self.norm(start) if self.spec.normed else start
 
     def _read(self, state: Tensor, ids: Tensor, seen: Tensor | None) -> Tensor:
-        """The module's own forward, with the last state replaced."""
-        count = 1 if self.spec.free else self.iterations
-        last = count
+        """The module's own forward, with the last state replaced; without the layers whose work it would throw away."""
+        idle = None if self.spec.free else self.spec.idle
+        last = 1 if self.spec.free or idle else self.iterations
 
         def put(came: Tensor, at: At) -> Tensor | None:
             return state if at == At(last) else None
 
-        logits, _ = self._forward(ids, seen, count, put)
+        logits, _ = self._forward(ids, seen, last, put, idle=idle)
         if logits is None:
             raise CaptureError(f"expected logits from {self.name!r}, got none")
         return logits
@@ -281,12 +281,15 @@ class HookedModel(LatentModel):
         count: int | None,
         on_state: OnState | None,
         start: Callable[[Tensor], Tensor] = lambda own: own,
+        idle: tuple[str, int, int] | None = None,
     ) -> tuple[Any, Watch]:
         """The module's own forward under hooks; no logits where it was stopped. `count` None: as many as come."""
         with self.lock, ExitStack() as stack:
             watch = Watch(self.module, self.spec, self.d_model, on_state, start)
             stack.enter_context(watch.hooks())  # before the layers may be repeated: their names are still their own
             stack.enter_context(counted(self.module, self.spec, 1 if count is None else count))
+            if idle is not None:
+                stack.enter_context(repeated(self.module, idle, 0))
             try:
                 logits = self.call(ids, mask if self.spec.bidirectional else None)
             except Stopped:
