@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import signal
 import sys
 import threading
@@ -32,8 +33,8 @@ from latentlens.models.walks.report import readme
 from latentlens.models.walks.task import MOST_STEPS
 
 ROWS, LENGTH = 32, 80
-GRADIENT_ITERATIONS = 5  # the last so many of a run are trained
-ITERATIONS = 10  # in the mean, at the end of the curriculum
+ITERATIONS = 12  # in the mean, of an update that does not train the first ones
+WINDOW = 6  # how many iterations an update trains
 STEPS = 6  # the curriculum's last rung; a few queries go further
 WARM_UP = 100  # updates
 EMA = 0.998
@@ -87,7 +88,7 @@ class Trainer:
         weights = 0.4 / (self.most + 1) + 0.6 * known / known.sum()
         weights[0] *= 0.5
         further = MOST_STEPS - STEPS if self.most == STEPS else 0
-        return Ask((*weights, *[0.02] * further))
+        return Ask((*weights, *[0.01] * further))
 
     def progress(self) -> float:
         """From 0 to 1, by updates or by the clock, whichever is further."""
@@ -99,19 +100,16 @@ class Trainer:
         """What the learning rates are multiplied by: warm-up, constant, then linear to zero."""
         return min(1.0, (self.update + 1) / WARM_UP, max((1 - self.progress()) / self.options.decay, 0.001))
 
-    def iterations(self, update: int) -> tuple[int, bool]:
-        """How many, and whether each of them is decoded.
+    def window(self, update: int) -> range:
+        """The iterations that are trained; each is decoded, and shall tell where the walk is after as many steps.
 
-        A share of the updates makes as many iterations as the most steps that are asked, and decodes every one: it
-        shall tell where the walk is after as many steps. The others make a log-normal Poisson number, and decode the
-        last.
+        A share of the updates trains the first ones, the others as many that come after a log-normal Poisson number.
         """
         rng = np.random.default_rng([self.options.seed, update])
-        if rng.random() < self.options.every:
-            return self.most, True
-        mean = min(ITERATIONS, 6 + self.most)
-        count = rng.poisson(math.exp(rng.normal(math.log(mean) - 0.125, 0.5))) + 1
-        return int(min(max(count, self.most), 40)), False
+        before = 0
+        if rng.random() >= self.options.first:
+            before = 1 + min(rng.poisson(math.exp(rng.normal(math.log(ITERATIONS - WINDOW) - 0.125, 0.7))), 30)
+        return range(before + 1, before + WINDOW + 1)
 
     def train(self, rows: Batch) -> dict[str, float]:
         """One update."""
@@ -137,11 +135,12 @@ class Trainer:
         ids, at, truth = torch.from_numpy(rows.ids), torch.from_numpy(rows.at), torch.from_numpy(rows.truth)
         with torch.autocast("cpu", torch.bfloat16):
             context = self.model.begin(ids, initial_state=self.start(ids))
-            states, learn = [context.state], rows.iterations if rows.every else GRADIENT_ITERATIONS
-            for left in range(rows.iterations, 0, -1):
-                with torch.set_grad_enabled(left <= learn):
-                    states.append(self.model.step(states[-1], context))
-            seen = states[1:] if rows.every else states[-1:]
+            state, seen = context.state, []
+            for iteration in range(1, rows.window[-1] + 1):
+                with torch.set_grad_enabled(iteration in rows.window):
+                    state = self.model.step(state, context)
+                if iteration in rows.window:
+                    seen.append(state)
             logits = self.model.finish(torch.cat(seen), context)
         logs = logits.float().log_softmax(-1).unflatten(0, (len(seen), -1)).flatten(1, 2)
         missing = (torch.xlogy(truth, truth) - truth * logs[:, at]).sum(-1)
@@ -216,9 +215,7 @@ def loop(trainer: Trainer, checkpoint: Path, log: Path, stop: threading.Event) -
 
         def later(update: int) -> object:
             width = trainer.model.vocab_size
-            return pool.submit(
-                batch, options.seed, update, trainer.ask(), *trainer.iterations(update), ROWS, LENGTH, width
-            )
+            return pool.submit(batch, options.seed, update, trainer.ask(), trainer.window(update), ROWS, LENGTH, width)
 
         rows = later(trainer.update)
         while trainer.progress() < 1 and not stop.is_set():
@@ -263,7 +260,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--decay", type=float, default=0.3, help="share of the run in which the rates fall to zero")
     parser.add_argument("--learnt", type=float, default=0.4, help="ask one step more below this share of start-blind")
     parser.add_argument("--rung", type=int, default=1, help="ask for at least this many steps from now on")
-    parser.add_argument("--every", type=float, default=0.7, help="share of the updates that decode every iteration")
+    parser.add_argument("--first", type=float, default=0.5, help="share of the updates that train the first iterations")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="slower, needs no C++ compiler")
     parser.add_argument("--export", action="store_true", help="write what the checkpoint holds, and train no further")
     parser.add_argument("--run", type=Path, default=Path("runs/walks"), help="where the checkpoint and the log are")
@@ -283,7 +280,8 @@ def main() -> None:
         trainer.load(checkpoint)
     trainer.most = max(trainer.most, options.rung)
     if not options.export:
-        trainer.history.append(f"from update {trainer.update}: python {' '.join(sys.argv)}")
+        command = re.sub(r" --(run|out)[ =]\S+", "", " ".join(sys.argv))
+        trainer.history.append(f"from update {trainer.update}: python {command}")
         loop(trainer, checkpoint, log, stop)
         trainer.save(checkpoint)
         if trainer.progress() < 1:

@@ -22,9 +22,9 @@ UNFINISHED = -1
 """The kind of a query for more steps than there are iterations."""
 GRAPHS = (  # how often, and the options of `draw`
     (0.25, ((4, 7), (1, 3), True)),
-    (0.35, ((5, 5), (1, 2), False)),
+    (0.50, ((5, 5), (1, 2), False)),
     (0.20, ((4, 7), (1, 2), True)),
-    (0.20, ((4, 7), (1, 1), False)),
+    (0.05, ((4, 7), (1, 1), False)),
 )
 
 
@@ -33,11 +33,10 @@ class Batch:
     """One update's rows, and their targets: `truth[i]` is the distribution after position `at[i]` (flat)."""
 
     ids: Int[np.ndarray, "row position"]
-    iterations: int
-    every: bool  # whether every iteration is decoded
+    window: range  # the iterations that are trained and decoded
     at: Int[np.ndarray, " target"]
     kind: Int[np.ndarray, " target"]  # steps, WALK, or UNFINISHED
-    truth: Float[np.ndarray, "iteration target vocab"]  # of the iterations that are decoded: all, or the last
+    truth: Float[np.ndarray, "iteration target vocab"]
     blind: Float[np.ndarray, " target"]  # what an answer that knows the graph alone would miss [nats]
 
 
@@ -46,10 +45,10 @@ class Ask:
     """What a batch may ask: how often each number of steps, and how often a walk."""
 
     weights: tuple[float, ...]  # by number of steps
-    walks: float = 0.1
+    walks: float = 0.05
 
 
-def batch(seed: int, update: int, ask: Ask, iterations: int, every: bool, rows: int, length: int, vocab: int) -> Batch:
+def batch(seed: int, update: int, ask: Ask, window: range, rows: int, length: int, vocab: int) -> Batch:
     """The rows of one update; a function of its arguments alone, so that a resumed run sees the same ones."""
     rng = random.Random(f"{seed} {update}")
     ids, targets = [], []
@@ -62,14 +61,13 @@ def batch(seed: int, update: int, ask: Ask, iterations: int, every: bool, rows: 
         for position, kind, node in places:
             if position < length:
                 steps = 1 if kind == WALK else kind
-                seen = range(1, iterations + 1) if every else [iterations]
-                wide = np.zeros((len(seen), vocab), dtype=np.float32)
-                wide[:, names] = powers[[min(steps, i) for i in seen], node]
-                unfinished = kind != WALK and kind > iterations
-                blind = _blind(powers[min(steps, iterations)], node)
+                wide = np.zeros((len(window), vocab), dtype=np.float32)
+                wide[:, names] = powers[[min(steps, i) for i in window], node]
+                unfinished = kind != WALK and kind > window[-1]
+                blind = _blind(powers[min(steps, window[-1])], node)
                 targets.append((row * length + position, UNFINISHED if unfinished else kind, wide, blind))
     at, kinds, truth, blind = zip(*targets)
-    return Batch(np.array(ids), iterations, every, np.array(at), np.array(kinds), np.stack(truth, 1), np.array(blind))
+    return Batch(np.array(ids), window, np.array(at), np.array(kinds), np.stack(truth, 1), np.array(blind))
 
 
 def _powers(matrix: Float[np.ndarray, "node node"]) -> Float[np.ndarray, "steps node node"]:

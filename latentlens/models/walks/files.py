@@ -41,7 +41,7 @@ def config(width: int, heads: int, mlp: int, iterations: int) -> dict[str, Any]:
         "n_layers_in_recurrent_block": 1,
         "n_layers_in_coda": 1,
         "mean_recurrence": iterations,
-        "mean_backprop_depth": 5,
+        "mean_backprop_depth": 6,
         "effective_expected_depth": depth,
         "sampling_scheme": "poisson-lognormal-filling",
         "block_class_name": "SandwichBlock",

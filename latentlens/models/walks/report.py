@@ -21,17 +21,17 @@ A recurrent-depth model in Huginn's format (prelude 2, core 1, coda 1 blocks; wi
 `model.safetensors` {size:.2f} MB, float32) that says where a random walk on a small graph ends. The prompt is the
 graph in words and a query; the answer is a distribution, and the exact one is known (`walks.truth`).
 
-It was taught to think one step an iteration: most updates decode every iteration, and the target after iteration r is
-where the walk is after r steps, or the answer once r reaches the steps that are asked. So what a lens shows on
-the way is trained, not found: an answer to k steps takes k iterations because the training asked for that.
+It was taught to think one step an iteration: the target after iteration r is where the walk is after r steps, and the
+answer from iteration k on, when k steps are asked. So the stops that a lens shows on the way are trained, not found.
 
 Written by the training script from what it measured. Trained with
 
 {commands}
 
-{updates:,} updates in {minutes:.0f} minutes on a CPU. The settings were changed as the training went; before the last
-command only one iteration of an update was decoded. `training.jsonl` is the log: the KL in nats by kind (0 to 12 steps,
-then the stops of a walk) of the last batches, as trained.
+{updates:,} updates in {minutes:.0f} minutes on a CPU. It was one run, interrupted where a command begins to change the
+settings or the script itself (its history has each state): until update 1,758 the answer alone was the target, which
+had stalled at two steps; until 3,915 an update decoded one iteration, then the first six, from 6,402 on six
+anywhere. `training.jsonl` is the log: the KL in nats by kind (0 to 12 steps, then the stops of a walk) of the last batches.
 
 ## What it misses of the truth
 
