@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -37,7 +38,7 @@ ITERATIONS = 12  # in the mean, of an update that does not train the first ones
 WINDOW = 6  # how many iterations an update trains
 STEPS = 6  # the curriculum's last rung; a few queries go further
 WARM_UP = 100  # updates
-EMA = 0.998
+EMA = 0.996
 OTHER_TOKENS = 0.05  # the weight of predicting the words that are no answers
 SAVE_EVERY = 120.0  # seconds
 
@@ -243,7 +244,8 @@ def finish(trainer: Trainer, log: Path) -> None:
     rows = {json.loads(line)["update"]: line for line in log.read_text().splitlines()}
     (out / "training.jsonl").write_text("".join(f"{rows[i]}\n" for i in sorted(rows) if i % 200 == 0))
     size = (out / "model.safetensors").stat().st_size
-    (out / "README.md").write_text(readme(model, size, trainer.update, trainer.seconds / 60, trainer.history))
+    text = readme(model, size, trainer.update, trainer.seconds / 60, trainer.history, trainer.options.prompts)
+    (out / "README.md").write_text(text)
 
 
 def parse() -> argparse.Namespace:
@@ -252,26 +254,45 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--updates", type=int, default=0, help="end after so many, if that comes first")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--width", type=int, default=192)
-    parser.add_argument("--heads", type=int, default=6)
-    parser.add_argument("--mlp", type=int, default=384)
-    parser.add_argument("--muon", type=float, default=0.006, help="learning rate of the matrices")
-    parser.add_argument("--adamw", type=float, default=1.5e-3, help="learning rate of embedding, norms and biases")
-    parser.add_argument("--decay", type=float, default=0.3, help="share of the run in which the rates fall to zero")
+    parser.add_argument("--width", type=int, default=224)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--mlp", type=int, default=448)
+    parser.add_argument("--muon", type=float, default=0.004, help="learning rate of the matrices")
+    parser.add_argument("--adamw", type=float, default=7e-4, help="learning rate of embedding, norms and biases")
+    parser.add_argument("--decay", type=float, default=0.4, help="share of the run in which the rates fall to zero")
     parser.add_argument("--learnt", type=float, default=0.4, help="ask one step more below this share of start-blind")
     parser.add_argument("--rung", type=int, default=1, help="ask for at least this many steps from now on")
     parser.add_argument("--first", type=float, default=0.5, help="share of the updates that train the first iterations")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="slower, needs no C++ compiler")
+    parser.add_argument("--prompts", type=int, default=300, help="how many a row of the table is measured on")
+    parser.add_argument("--note", default="", help="what the README shall say about this part of a run")
     parser.add_argument("--export", action="store_true", help="write what the checkpoint holds, and train no further")
     parser.add_argument("--run", type=Path, default=Path("runs/walks"), help="where the checkpoint and the log are")
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the trained model goes")
     return parser.parse_args()
 
 
+def command(options: argparse.Namespace) -> str:
+    """What was typed, without this machine's paths; a note stands behind it, as a comment."""
+    typed = re.sub(r" --(run|out|note)[ =]", r" --\1=", " ".join(map(shlex.quote, sys.argv)))
+    typed = re.sub(r" --(run|out|note)=('[^']*'|\S+)", "", typed)
+    return f"python {typed}" + (f"  # {options.note}" if options.note else "")
+
+
+@contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that a run stops between two updates and not within one."""
+    stop = threading.Event()
+    before = {name: signal.signal(name, lambda *_: stop.set()) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
 def main() -> None:
-    options, stop = parse(), threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):  # stop between two updates, not within one
-        signal.signal(name, lambda *_: stop.set())
+    options = parse()
     torch.set_num_threads(options.threads)
     options.run.mkdir(parents=True, exist_ok=True)
     checkpoint, log = options.run / "checkpoint.pt", options.run / "log.jsonl"
@@ -280,9 +301,9 @@ def main() -> None:
         trainer.load(checkpoint)
     trainer.most = max(trainer.most, options.rung)
     if not options.export:
-        command = re.sub(r" --(run|out)[ =]\S+", "", " ".join(sys.argv))
-        trainer.history.append(f"from update {trainer.update}: python {command}")
-        loop(trainer, checkpoint, log, stop)
+        trainer.history.append(f"from update {trainer.update}: {command(options)}")
+        with stoppable() as stop:
+            loop(trainer, checkpoint, log, stop)
         trainer.save(checkpoint)
         if trainer.progress() < 1:
             print(f"\nstopped after {trainer.update} updates: the same command goes on from {checkpoint}")

@@ -13,8 +13,6 @@ from latentlens.models.base import LatentModel
 from latentlens.models.walks import task
 from latentlens.models.walks.evaluate import ITERATIONS, STEPS, baseline_bits, held_out, missing_bits, walk_mass
 
-PROMPTS = 300
-
 TEXT = """# `walks`: the model that ships with latentlens
 
 A recurrent-depth model in Huginn's format (prelude 2, core 1, coda 1 blocks; width {width}; {parameters:,} parameters,
@@ -28,10 +26,8 @@ Written by the training script from what it measured. Trained with
 
 {commands}
 
-{updates:,} updates in {minutes:.0f} minutes on a CPU. It was one run, interrupted where a command begins to change the
-settings or the script itself (its history has each state): until update 1,758 the answer alone was the target, which
-had stalled at two steps; until 3,915 an update decoded one iteration, then the first six, from 6,402 on six
-anywhere. `training.jsonl` is the log: the KL in nats by kind (0 to 12 steps, then the stops of a walk) of the last batches.
+{updates:,} updates in {minutes:.0f} minutes on a CPU. `training.jsonl` is the log: the KL in nats by kind (0 to 12 steps,
+then the stops of a walk) of the last batches.
 
 ## What it misses of the truth
 
@@ -55,9 +51,9 @@ After `walk from NAME` the next token is a successor of NAME with probability {m
 """
 
 
-def readme(model: LatentModel, size: int, updates: int, minutes: float, commands: Sequence[str]) -> str:
+def readme(model: LatentModel, size: int, updates: int, minutes: float, commands: Sequence[str], prompts: int) -> str:
     """The README's text, every number measured now; `size` in bytes."""
-    mass = walk_mass(model, task.sample(PROMPTS, None, seed=777))
+    mass = walk_mass(model, task.sample(prompts, None, seed=777))
     return TEXT.format(
         width=model.d_model,
         parameters=sum(p.numel() for p in model.parameters()),
@@ -65,35 +61,33 @@ def readme(model: LatentModel, size: int, updates: int, minutes: float, commands
         commands="\n".join(f"    {command}" for command in commands),
         updates=updates,
         minutes=minutes,
-        prompts=PROMPTS,
-        table=_table(model),
-        wider=_wider(model),
-        way=_way(model),
+        prompts=prompts,
+        table=_table(model, prompts),
+        wider=_wider(model, prompts),
+        way=_way(model, prompts),
         mass=mass.mean(),
         least=mass.min(),
     )
 
 
-def _table(model: LatentModel) -> str:
+def _table(model: LatentModel, n: int) -> str:
     heads = [f"after {i}" if i > 1 else "after 1 iteration" for i in ITERATIONS]
     rows = [["steps", *heads, "start-blind", "one step short"], ["---"] * (len(heads) + 3)]
     for steps in STEPS:
-        prompts = held_out(PROMPTS, steps)
+        prompts = held_out(n, steps)
         values = [*missing_bits(model, prompts).mean(axis=1), *baseline_bits(prompts)]
         rows.append([str(steps), *(f"{value:.3f}" for value in values)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _way(model: LatentModel) -> str:
+def _way(model: LatentModel, n: int) -> str:
     iterations = range(1, 9)
-    values = missing_bits(model, held_out(PROMPTS, 6), iterations, on_the_way=True).mean(axis=1)
+    values = missing_bits(model, held_out(n, 6), iterations, on_the_way=True).mean(axis=1)
     rows = [["iteration", *map(str, iterations)], ["---"] * 9, ["bits", *(f"{value:.3f}" for value in values)]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _wider(model: LatentModel) -> str:
-    values = [
-        np.mean(missing_bits(model, task.sample(PROMPTS, steps, seed=777), (max(ITERATIONS),))) for steps in STEPS
-    ]
+def _wider(model: LatentModel, n: int) -> str:
+    values = [np.mean(missing_bits(model, task.sample(n, steps, seed=777), (max(ITERATIONS),))) for steps in STEPS]
     rows = [["steps", *map(str, STEPS)], ["---"] * 8, ["bits", *(f"{value:.3f}" for value in values)]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
