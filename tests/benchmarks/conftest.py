@@ -23,15 +23,21 @@ def two_threads():
 
 
 @pytest.fixture
+def sized(benchmark) -> Callable[[int, int], int]:
+    """`sized(full, small)`: the full size where it is measured, the small one where a test only runs it once."""
+    return lambda full, small: small if benchmark.disabled else full
+
+
+@pytest.fixture
 def compare(benchmark, request) -> Compare:
     """`compare(ours, bare, rounds)`: the median of ours / bare over alternating rounds, kept in `extra_info`."""
 
     def run(ours: Callable[[], object], bare: Callable[[], object], rounds: int = 15) -> None:
-        ours()
         bare()
         if benchmark.disabled:
             benchmark(ours)
             return
+        ours()
         ratios = []
         for number in range(rounds):
             first, second = (bare, ours) if number % 2 else (ours, bare)
