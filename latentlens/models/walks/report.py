@@ -26,8 +26,8 @@ Written by the training script from what it measured. Trained with
 
 {commands}
 
-{updates:,} updates in {minutes:.0f} minutes on a CPU. `training.jsonl` is the log: the KL in nats by kind (0 to 12 steps,
-then the stops of a walk) of the last batches.
+{updates:,} updates in {minutes:.0f} minutes on a CPU. `training.jsonl` is the log: the KL in nats by kind (0 to 12
+steps, then the stops of a walk) of the last batches.
 
 ## What it misses of the truth
 
