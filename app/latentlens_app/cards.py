@@ -45,7 +45,7 @@ def card(name: str, title: str, children: list[Any], beside: list[Any] | None = 
 def picture(kind: str) -> html.Section:
     """A figure's card: its choices, its downloads, the graph and its text alternative."""
     graph = dcc.Graph(
-        id=kind, figure=go.Figure(), config=GRAPH, className="graph", responsive=True, style={"height": "100%"}
+        id=kind, figure=blank(), config=GRAPH, className="graph", responsive=True, style={"height": "100%"}
     )
     return card(
         kind,
@@ -61,6 +61,12 @@ def picture(kind: str) -> html.Section:
         ],
         [*(choice(kind, option) for option in OPTIONS[kind]), downloads(kind)],
     )
+
+
+def blank() -> go.Figure:
+    """Nothing yet: no axes, and the card's own ground, light or dark."""
+    clear, hidden = "rgba(0,0,0,0)", {"visible": False}
+    return go.Figure(layout={"paper_bgcolor": clear, "plot_bgcolor": clear, "xaxis": hidden, "yaxis": hidden})
 
 
 def choice(kind: str, option: str) -> dmc.SegmentedControl:

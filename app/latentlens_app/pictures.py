@@ -27,7 +27,7 @@ def show_stream(desk: Desk, position: int | None, look: Told, mode: str, shown: 
         return (no_update,) * 2
     run = desk.run(shown)
     drawn = drawing(run, "stream", position, {"mode": mode})
-    return figure_of(run, drawn, position, look), alternative("stream", drawn)
+    return figure_of(run, drawn, look), alternative("stream", drawn)
 
 
 def show_bars(desk: Desk, position: int | None, shown: Told) -> tuple:
@@ -45,7 +45,7 @@ def show_map(desk: Desk, position: int | None, look: Told, dims: str, color: str
         return (no_update,) * 2
     run = desk.run(shown)
     drawn = drawing(run, "map", position, {"dims": int(dims), "color": color})
-    return figure_of(run, drawn, position, look), alternative("map", drawn)
+    return figure_of(run, drawn, look), alternative("map", drawn)
 
 
 def show_grid(desk: Desk, shown: Told, look: Told, color: str) -> tuple:
@@ -54,7 +54,7 @@ def show_grid(desk: Desk, shown: Told, look: Told, color: str) -> tuple:
         return (no_update,) * 3
     run = desk.run(shown)
     drawn = drawing(run, "grid", -1, {"color": color})
-    figure = figure_of(run, drawn, -1, look)
+    figure = figure_of(run, drawn, look)
     return figure, alternative("grid", drawn), {"height": f"{figure.layout.height}px"}
 
 

@@ -25,17 +25,15 @@ ROWS = 6
 def drawing(run: Run, kind: str, position: int, options: dict[str, Any]) -> Drawing:
     """One of the three figures of a run; the stream is the one of a single position."""
     if kind == "map":
-        return ll.figures.map(run.emb, readout=run.out, **options)
+        return ll.figures.map(run.emb, readout=run.out, strong=position, **options)
     if kind == "grid":
         return ll.figures.grid(run.out, **options)
     return ll.figures.stream(run.out, position=position, **options)
 
 
-def figure_of(run: Run, drawn: Drawing, position: int, look: dict[str, Any]) -> go.Figure:
-    """A figure for the page: as wide as its card, the chosen token strong, without the room of a title."""
+def figure_of(run: Run, drawn: Drawing, look: dict[str, Any]) -> go.Figure:
+    """A figure for the page: as wide as its card, without the room of a title."""
     table, kind = drawn.table(), drawn.figure.kind
-    if kind == "map":
-        table["strong"] = table.position == position
     figure = drawn.figure.draw(table, "browser", dark=look["dark"], width=look["widths"][kind])
     top = 24 if kind == "stream" else 8
     return figure.update_layout(font_family=FONT, margin_t=top, uirevision=f"{run.ask.states_key} {drawn.figure}")

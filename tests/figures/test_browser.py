@@ -190,3 +190,9 @@ def test_thin_bands_are_named_in_a_legend(walk):
     script[:, 5], script[:, 6] = 3.0, 0.0
     figure = ll.figures.stream(walk(script, track=["Ann", "Bob"]).out).plotly()
     assert [trace.name for trace in figure.data if trace.showlegend] == ["Bob"]
+
+
+def test_cells_too_narrow_for_a_gap_have_none(wordy):
+    out = ll.decode(ll.capture(wordy, "the cat", iterations=60))
+    assert ll.figures.grid(out).plotly(width=900).data[0].xgap == 1
+    assert ll.figures.grid(out).plotly(width=240).data[0].xgap == 0

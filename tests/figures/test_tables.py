@@ -8,6 +8,7 @@ import torch
 from walker import EXACT, WORDS
 
 import latentlens as ll
+from latentlens.errors import FigureError
 from latentlens.figures.kinds.grid import cells, colour_range, shown, writings
 
 
@@ -164,3 +165,13 @@ def test_a_table_is_a_copy(walked):
     table.attrs["position"] = 0
     assert drawing.table().prob.max() <= 1
     assert drawing.table().attrs["position"] == 28
+
+
+def test_another_token_can_be_the_strong_one_of_a_map_and_lies_on_top(wordy):
+    emb = ll.embed(ll.capture(wordy, "the cat sat on", iterations=3))
+    table = ll.figures.map(emb, strong=1).table()
+    assert table[table.strong].position.unique().tolist() == [1]
+    assert table.position.unique().tolist() == [0, 2, 3, 1]
+    assert np.allclose(table[table.strong].x, emb.coords[0, :, 1, 0])
+    with pytest.raises(FigureError, match="position"):
+        ll.figures.map(emb, strong=4).table()

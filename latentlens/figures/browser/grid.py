@@ -42,11 +42,12 @@ def draw(figure: Grid, table: pd.DataFrame, dark: bool = False, width: int = 900
         margin={"l": 56, "r": 12, "t": 32, "b": 44},
         showlegend=False,
     )
-    return go.Figure(data=[_cells(figure, table, dark), _texts(figure, table, dark, width)], layout=page)
+    return go.Figure(data=[_cells(figure, table, dark, width), _texts(figure, table, dark, width)], layout=page)
 
 
-def _cells(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
+def _cells(figure: Grid, table: pd.DataFrame, dark: bool, width: int) -> dict[str, Any]:
     at = table.attrs
+    roomy = (width - SIDES) / (at["iterations"] + 1) > 3  # pixels: of a narrower cell, gaps would leave nothing
     low, high, above = colour_range(table, figure.color)
     leaders = cells(table, "top_text")
     hover = [
@@ -67,7 +68,7 @@ def _cells(figure: Grid, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
         "zmax": high,
         "colorscale": colorscale(figure.color, dark),
         "colorbar": colorbar(COLORS[figure.color] + (" (iteration 0 may lie above)" if above else ""), dark),
-        "xgap": 1,
+        "xgap": int(roomy),
         "ygap": 1,
     }
 

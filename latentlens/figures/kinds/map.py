@@ -32,8 +32,8 @@ COLOURED = 8
 class Map(Figure):
     """Where the states go: one path a (prompt, position), from a ring at its start to a square at its end.
 
-    By default every position is drawn faintly and each prompt's last one strongly; `position=` draws only those,
-    strongly. Both axes of a 2-D map have the same scale.
+    By default every position is drawn faintly and each prompt's last one (or `strong=`) strongly; `position=` draws
+    only those, strongly. Both axes of a 2-D map have the same scale.
     """
 
     kind: ClassVar[str] = "map"
@@ -42,7 +42,8 @@ class Map(Figure):
     components: tuple[int, ...] | None = option(None, "which components, from 1; None is the first ones", whole=False)
     color: str = option("iteration", "colour by iteration, or by leading candidate", choices=("iteration", "top"))
     prompt: int | tuple[int, ...] | None = option(None, "which prompts; None is all", whole=False)
-    position: int | tuple[int, ...] | None = option(None, "which tokens; None is all, the last strongly", whole=False)
+    position: int | tuple[int, ...] | None = option(None, "which tokens; None is all, one strongly", whole=False)
+    strong: int = option(-1, "which token is drawn strongly among all; -1 is each prompt's last")
     playhead: int | None = option(None, "an iteration to mark", low=0)
 
     def __post_init__(self) -> None:
@@ -147,7 +148,8 @@ class Map(Figure):
         """The positions of a prompt that are drawn, and whether strongly; the strong ones last, so they lie on top."""
         length = int(np.isfinite(coords.values[prompt, 0, :, 0]).sum())
         if self.position is None:
-            return [(i, i == length - 1) for i in range(length)]
+            chosen = check_position(length, self.strong, prompt)
+            return [*((i, False) for i in range(length) if i != chosen), (chosen, True)]
         return [(check_position(length, p, prompt), True) for p in self.position]  # type: ignore[union-attr]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latentlens.models.base import LatentModel
+from latentlens.models.raven import Raven
 from latentlens.models.walks import task
 from latentlens.models.walks.evaluate import ITERATIONS, STEPS, baseline_bits, held_out, missing_bits, walk_mass
 
@@ -51,7 +51,7 @@ After `walk from NAME` the next token is a successor of NAME with probability {m
 """
 
 
-def readme(model: LatentModel, size: int, updates: int, minutes: float, commands: Sequence[str], prompts: int) -> str:
+def readme(model: Raven, size: int, updates: int, minutes: float, commands: Sequence[str], prompts: int) -> str:
     """The README's text, every number measured now; `size` in bytes."""
     mass = walk_mass(model, task.sample(prompts, None, seed=777))
     return TEXT.format(
@@ -70,7 +70,7 @@ def readme(model: LatentModel, size: int, updates: int, minutes: float, commands
     )
 
 
-def _table(model: LatentModel, n: int) -> str:
+def _table(model: Raven, n: int) -> str:
     heads = [f"after {i}" if i > 1 else "after 1 iteration" for i in ITERATIONS]
     rows = [["steps", *heads, "start-blind", "one step short"], ["---"] * (len(heads) + 3)]
     for steps in STEPS:
@@ -80,14 +80,14 @@ def _table(model: LatentModel, n: int) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _way(model: LatentModel, n: int) -> str:
+def _way(model: Raven, n: int) -> str:
     iterations = range(1, 9)
     values = missing_bits(model, held_out(n, 6), iterations, on_the_way=True).mean(axis=1)
     rows = [["iteration", *map(str, iterations)], ["---"] * 9, ["bits", *(f"{value:.3f}" for value in values)]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _wider(model: LatentModel, n: int) -> str:
+def _wider(model: Raven, n: int) -> str:
     values = [np.mean(missing_bits(model, task.sample(n, steps, seed=777), (max(ITERATIONS),))) for steps in STEPS]
     rows = [["steps", *map(str, STEPS)], ["---"] * 8, ["bits", *(f"{value:.3f}" for value in values)]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
