@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 from walks_data import WALK, Ask, Batch, batch
@@ -190,6 +191,12 @@ class Trainer:
         self.average, self.history = state["average"], state.get("history", [])
         self.update, self.seconds, self.most, self.missing, self.blind = state["rest"]
 
+    def begin_with(self, folder: Path) -> None:
+        """Begin with the weights of a finished model of the same sizes; optimisers, curriculum and clock start anew."""
+        weights = load_file(folder / "model.safetensors")
+        self.model.load_state_dict(weights, strict=False)
+        self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+
     def averaged(self) -> raven.Raven:
         """A copy of the model with the averaged weights."""
         out = raven.Raven(self.model.config)
@@ -262,6 +269,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--decay", type=float, default=0.4, help="share of the run in which the rates fall to zero")
     parser.add_argument("--learnt", type=float, default=0.4, help="ask one step more below this share of start-blind")
     parser.add_argument("--rung", type=int, default=1, help="ask for at least this many steps from now on")
+    parser.add_argument("--start", type=Path, help="a folder with the weights to begin with, if there is no checkpoint")
     parser.add_argument("--first", type=float, default=0.5, help="share of the updates that train the first iterations")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="slower, needs no C++ compiler")
     parser.add_argument("--prompts", type=int, default=300, help="how many a row of the table is measured on")
@@ -299,6 +307,8 @@ def main() -> None:
     trainer = Trainer(options)
     if checkpoint.exists():
         trainer.load(checkpoint)
+    elif options.start is not None:
+        trainer.begin_with(options.start)
     trainer.most = max(trainer.most, options.rung)
     if not options.export:
         trainer.history.append(f"from update {trainer.update}: {command(options)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from latentlens.models import walks
 from latentlens.models.walks.task import VOCABULARY
@@ -78,3 +79,27 @@ def test_a_run_that_was_cut_off_goes_on_and_writes_the_model(example, monkeypatc
     assert {p.name for p in out.iterdir()} == {
         "README.md", "config.json", "model.safetensors", "tokenizer.json", "training.jsonl",
     }  # fmt: skip
+
+
+def test_a_run_can_begin_with_the_weights_of_another(example, monkeypatch):
+    train = example("train_walks")
+    shipped = json.loads((walks.FOLDER / "config.json").read_text())
+    sizes = [str(shipped[key]) for key in ("n_embd", "n_heads", "intermediate_size")]
+    words = [
+        "train_walks.py",
+        "--width",
+        sizes[0],
+        "--heads",
+        sizes[1],
+        "--mlp",
+        sizes[2],
+        "--start",
+        str(walks.FOLDER),
+    ]
+    monkeypatch.setattr(sys, "argv", words)
+    trainer = train.Trainer(train.parse())
+    trainer.begin_with(trainer.options.start)
+    stored = load_file(walks.FOLDER / "model.safetensors")
+    assert set(trainer.average) == set(stored)
+    assert all(torch.equal(trainer.average[name], stored[name]) for name in stored)
+    assert torch.equal(trainer.model.transformer.adapter.weight, stored["transformer.adapter.weight"])
