@@ -91,9 +91,10 @@ def capture(
                     f"pass iterations={keeper.came - 1}"
                 )
             _keep_extra(aux, keeper.extra, rows, states.shape)
-    states.masked_fill_(~seen[:, None, :, None], 0)
-    if layer_states is not None:
-        layer_states.masked_fill_(~seen[:, None, None, :, None], 0)
+    if not bool(seen.all()):  # a pass over all states, so only where there are pads
+        states.masked_fill_(~seen[:, None, :, None], 0)
+        if layer_states is not None:
+            layer_states.masked_fill_(~seen[:, None, None, :, None], 0)
     return Trajectory(
         states=states,
         tokens=ids,

@@ -203,3 +203,16 @@ def test_what_is_not_understood_is_refused_by_name(folder: Path, change, message
 def test_inert_keys_of_a_config_are_ignored(folder):
     change_config(folder, torch_dtype=None, use_cache=True, anything_else={"a": 1})
     assert ll.load(str(folder)).dtype == torch.float32
+
+
+def test_the_fingerprint_changes_with_the_weights_and_not_without(folder):
+    model = ll.load(str(folder))
+    before = model.fingerprint
+    assert model.fingerprint == before == ll.load(str(folder)).fingerprint
+    with torch.no_grad():
+        model.transformer.ln_f.weight += 1
+    changed = model.fingerprint
+    assert changed != before
+    with torch.no_grad():
+        model.transformer.ln_f.weight -= 1
+    assert model.fingerprint == before
