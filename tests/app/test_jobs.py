@@ -90,7 +90,10 @@ def test_only_the_latest_jobs_are_remembered():
 
 
 def test_a_job_that_is_not_known_cannot_be_cancelled_and_nothing_happens():
-    Jobs().cancel("no such job")
+    jobs = Jobs()
+    jobs.cancel("no such job")
+    assert jobs.get("no such job") is None
+    assert jobs.wait(jobs.submit(lambda report: 3).id, seconds=5).result == 3
 
 
 def test_the_worker_does_not_hold_on_to_a_job_that_is_over():
