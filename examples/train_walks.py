@@ -35,7 +35,7 @@ from latentlens.models.walks.report import readme
 from latentlens.models.walks.task import MOST_STEPS
 
 ROWS, LENGTH = 32, 80
-ITERATIONS = 12  # in the mean, of an update that does not train the first ones
+ITERATIONS = 12  # in the mean, of a run of the finished model
 WINDOW = 6  # how many iterations an update trains
 STEPS = 6  # the curriculum's last rung; a few queries go further
 WARM_UP = 100  # updates
@@ -110,7 +110,7 @@ class Trainer:
         rng = np.random.default_rng([self.options.seed, update])
         before = 0
         if rng.random() >= self.options.first:
-            before = 1 + min(rng.poisson(math.exp(rng.normal(math.log(ITERATIONS - WINDOW) - 0.125, 0.7))), 30)
+            before = 1 + min(rng.poisson(math.exp(rng.normal(math.log(self.options.hold) - 0.125, 0.7))), 30)
         return range(before + 1, before + WINDOW + 1)
 
     def train(self, rows: Batch) -> dict[str, float]:
@@ -271,6 +271,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rung", type=int, default=1, help="ask for at least this many steps from now on")
     parser.add_argument("--start", type=Path, help="a folder with the weights to begin with, if there is no checkpoint")
     parser.add_argument("--first", type=float, default=0.5, help="share of the updates that train the first iterations")
+    parser.add_argument("--hold", type=float, default=6.0, help="iterations before the later ones that are trained")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="slower, needs no C++ compiler")
     parser.add_argument("--prompts", type=int, default=300, help="how many a row of the table is measured on")
     parser.add_argument("--note", default="", help="what the README shall say about this part of a run")

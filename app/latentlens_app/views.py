@@ -44,6 +44,7 @@ def live(run: Run) -> dict[str, Any]:
     top = run.out.isel(prompt=0, k=0).transpose("iteration", "position", ...)
     return {
         "key": run.ask.key,
+        "model": run.ask.model,
         "iterations": run.traj.iterations,
         "tokens": [visible(text) for text in run.tokens],
         "top": [[visible(text) for text in row] for row in ll.token_text(run.out, top.top_token.values).tolist()],

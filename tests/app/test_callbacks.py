@@ -43,6 +43,13 @@ def test_a_page_that_is_reloaded_comes_back_to_its_own_run(desk: Desk, ask: Ask,
     assert live["iterations"] == 6
 
 
+def test_examples_are_drawn_once_a_model_for_a_click_on_one_that_is_redrawn_is_lost(desk: Desk, shown: dict):
+    _, live, *_, examples, _ = callbacks.show_run(desk, shown, {}, None)
+    assert [button.children for button in examples][: len(FOR_WALKS)] == [example.title for example in FOR_WALKS]
+    assert callbacks.show_run(desk, shown, {}, live)[-2] is dash.no_update
+    assert callbacks.show_run(desk, shown, {}, {**live, "model": "another"})[-2] is not dash.no_update
+
+
 def test_what_a_tab_kept_of_another_version_is_passed_over(desk: Desk):
     prompt = callbacks.open_page(desk, {"ask": {"model": "walks", "prompt": "Ann"}, "job": {"id": "gone"}})[1]
     assert prompt == FOR_WALKS[0].prompt
