@@ -14,11 +14,23 @@ from torch import Tensor
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "models")]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import contract
 import toys
 
 import latentlens as ll
 
 DATA = Path(__file__).parent / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--contract", action="store_true", help="print the largest error of every family's contract")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.getoption("--contract") and contract.FOUND:
+        terminalreporter.section("contract: largest error as a share of the spread of the logits")
+        for line in (contract.HEADER, *map(str, contract.FOUND.values())):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

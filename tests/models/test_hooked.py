@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 
+import contract
 import families
 import pytest
 import torch
@@ -16,7 +17,6 @@ from latentlens.errors import CaptureError, ModelError
 IDS = torch.randint(3, 61, (2, 9), generator=torch.Generator().manual_seed(1))
 MASK = torch.tensor([[True] * 9, [True] * 6 + [False] * 3])
 LOOPED = ("dory", "hrm_text", "inkling2_loop", "albert")
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 
 
 def own_answer(module: nn.Module, field: str | None, count: int, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -36,7 +36,7 @@ def own_answer(module: nn.Module, field: str | None, count: int, mask: torch.Ten
             setattr(module.config, field, before)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_finish_is_the_models_own_answer_at_every_iteration_that_it_can_make(name, dtype):
     module = families.make(name, dtype)
@@ -47,10 +47,8 @@ def test_finish_is_the_models_own_answer_at_every_iteration_that_it_can_make(nam
     counts = range(1, model.iterations + 1) if name in LOOPED else [model.iterations]
     for r in counts:
         own = own_answer(module, model.spec.count, r, MASK if model.spec.bidirectional else None)[MASK]
-        spread = (own.max() - own.min()).float()
         with torch.no_grad():
-            said = model.finish(traj.states[:, r], context)[MASK]
-        assert (said - own).float().abs().max() <= TOLERANCE[dtype] * spread
+            contract.holds(name, model, model.finish(traj.states[:, r], context)[MASK], own)
 
 
 @pytest.mark.parametrize("name", families.FAMILIES)
@@ -270,9 +268,8 @@ def test_repeating_a_span_is_running_its_layers_again(name):
     with torch.no_grad():
         fed = model.run(IDS, iterations=1, on_state=lambda s, at: twice.states[:, 1] if at == ll.At(0) else None)
         for r in (1, 2):
-            own = model.run(IDS, iterations=r)
-            spread = own.max() - own.min()
-            assert (model.finish(twice.states[:, r], model.begin(IDS)) - own).abs().max() <= 1e-5 * spread
+            said, own = model.finish(twice.states[:, r], model.begin(IDS)), model.run(IDS, iterations=r)
+            contract.holds(f"{name}, repeated", model, said, own)
     assert torch.allclose(fed, model.run(IDS, iterations=2), atol=1e-4)
 
 
