@@ -38,7 +38,7 @@ def _offers(model: ll.LatentModel) -> tuple[tuple[str, bool], ...]:
 
 
 FOUND: dict[str, Row] = {}
-HEADER = f"{"family":26} {'float32':>8}  {'bfloat16':>8}  {'iterations':10} {'layers':>6}  offers"
+HEADER = f"{'family':26} {'float32':>8}  {'bfloat16':>8}  {'iterations':10} {'layers':>6}  offers"
 
 
 def holds(name: str, model: ll.LatentModel, said: Tensor, own: Tensor) -> None:
