@@ -51,8 +51,8 @@ def _load(
             **options,
         )
     except Exception as error:  # transformers raises many kinds for a file that is damaged or does not fit
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"expected a whole model in {what}, got one that cannot be loaded: {reason}") from None
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
+        raise ModelError(f"expected a whole model in {what}, got one that cannot be loaded ({reason})") from None
     finally:
         transformers.logging.set_verbosity(verbosity)
         transformers.logging.enable_progress_bar()
