@@ -102,7 +102,7 @@ def show_run(desk: Desk, shown: Told, saved: Told, before: Told) -> tuple:
     position = min(saved.get("position") or 0, last) if again else last
     introduce = before is None and bool(saved.get("play"))
     at = min(saved.get("at") or 0, end) if again else 0 if introduce else end
-    examples = no_update  # drawn anew they lose a click that is on its way
+    examples: Any = no_update  # drawn anew they lose a click that is on its way
     if before is None or before.get("model") != run.ask.model:
         examples = example_buttons(run.ask.model, examples_for(run.ask.model))
     return strip(run, position), live(run), position, at, end, introduce, examples, marks(end)

@@ -5,6 +5,7 @@ In: the path of a file. Out: the header's fields, and a `Tokenizer`. Weights are
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ def read_once(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         ModelError: a file that is damaged.
     """
-    import gguf
+    gguf: Any = importlib.import_module("gguf")
 
     with _READING:
         reader_of, names_of = gguf.GGUFReader, gguf.get_tensor_name_map
