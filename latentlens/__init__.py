@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from latentlens.models.wrapping import wrap
     from latentlens.readouts import decode, logits, token_text
     from latentlens.recording import capture
+    from latentlens.scoring import evaluate, score
     from latentlens.thoughts import latent_cot
     from latentlens.trajectory import Trajectory
 
@@ -45,10 +46,12 @@ _HOMES = {
     "capture": "latentlens.recording",
     "decode": "latentlens.readouts",
     "embed": "latentlens.embeddings",
+    "evaluate": "latentlens.scoring",
     "generate": "latentlens.generation",
     "latent_cot": "latentlens.thoughts",
     "load": "latentlens.models.loading",
     "logits": "latentlens.readouts",
+    "score": "latentlens.scoring",
     "token_text": "latentlens.readouts",
     "wrap": "latentlens.models.wrapping",
 }
@@ -69,12 +72,14 @@ __all__ = [
     "decode",
     "embed",
     "errors",
+    "evaluate",
     "figures",
     "generate",
     "latent_cot",
     "load",
     "logits",
     "models",
+    "score",
     "token_text",
     "wrap",
 ]
