@@ -90,7 +90,8 @@ def read(
     width = max(len(ask.answer) for ask in asks)
     states = checked_iterations(iterations, model) + 1
     fit = min(batch_size, max(BUDGET // (12 * states * width * model.vocab_size), 1))
-    rows, found = sorted(of_row, key=len), {}
+    rows = sorted(of_row, key=len)
+    found: dict[int, Heard] = {}
     with progress_bar(progress, len(rows), what, "prompt") as tick:
         for start in range(0, len(rows), fit):
             batch = rows[start : start + fit]
@@ -137,11 +138,10 @@ def _prompt_ids(model: LatentModel, prompt: Prompt) -> tuple[int, ...]:
 
 
 def _ids(given: object, what: str, model: LatentModel) -> tuple[int, ...]:
-    if not isinstance(given, Sequence | Tensor) or not len(given):
-        raise TokenError(
-            f"expected {what} as a text or a list of token ids, got {given!r}: pass [{given!r}] for one id"
-        )
-    return tuple(checked_tokens([list(given)], model)[0].tolist())
+    ids = [] if not hasattr(given, "__iter__") or isinstance(given, dict) else list(given)
+    if not ids:
+        raise TokenError(f"expected {what} as a text or a list of token ids, got {given!r}: pass [5] for the id 5")
+    return tuple(checked_tokens([ids], model)[0].tolist())
 
 
 def _check_causal(model: LatentModel) -> None:
