@@ -8,7 +8,7 @@ import pytest
 from pypdf import PdfReader
 
 import latentlens as ll
-from latentlens.figures.files import write_whole
+from latentlens.files import write_whole
 
 
 @pytest.mark.parametrize(

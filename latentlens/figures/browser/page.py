@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from latentlens.figures.files import write_whole
 from latentlens.figures.style import DARK, LIGHT, PLAYHEAD, RAMPS, Ink, mix, slot_colour
+from latentlens.files import write_whole
 
 if TYPE_CHECKING:
     from latentlens.figures.base import Drawing

@@ -17,9 +17,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as MatplotlibFigure
 
-from latentlens.figures.files import write_whole
 from latentlens.figures.paper.fonts import FAMILIES
 from latentlens.figures.style import LIGHT, PAPERS, PLAYHEAD, RAMPS
+from latentlens.files import write_whole
 
 if TYPE_CHECKING:
     from latentlens.figures.base import Drawing
