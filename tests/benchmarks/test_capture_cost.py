@@ -26,7 +26,7 @@ def test_capture_against_the_bare_run_of_walks(compare, sized, model):
             model.run(traj.tokens, iterations=24, mask=traj.mask)
 
     compare(
-        lambda: ll.capture(model, tokens=traj.tokens, mask=traj.mask, iterations=24, progress=False), bare, rounds=31
+        lambda: ll.capture(model, tokens=traj.tokens, mask=traj.mask, iterations=24, progress=False), bare, rounds=61
     )
 
 
