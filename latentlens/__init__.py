@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from latentlens.models.base import STOP, At, LatentModel
     from latentlens.models.loading import load
     from latentlens.models.wrapping import wrap
+    from latentlens.probes import Probe
     from latentlens.readouts import decode, logits, token_text
     from latentlens.recording import capture
     from latentlens.scoring import evaluate, score
@@ -41,6 +42,7 @@ _HOMES = {
     "Lens": "latentlens.lenses",
     "LogitLens": "latentlens.lenses",
     "Generation": "latentlens.generation",
+    "Probe": "latentlens.probes",
     "STOP": "latentlens.models.base",
     "Trajectory": "latentlens.trajectory",
     "capture": "latentlens.recording",
@@ -67,6 +69,7 @@ __all__ = [
     "LatentModel",
     "Lens",
     "LogitLens",
+    "Probe",
     "Trajectory",
     "capture",
     "decode",

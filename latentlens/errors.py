@@ -40,6 +40,10 @@ class ReadoutError(LatentLensError):
     """A readout was asked for a position, iteration or token that is not there."""
 
 
+class ProbeError(LatentLensError):
+    """A probe cannot be fitted to these targets, or read in these states."""
+
+
 class EmbeddingError(LatentLensError):
     """States cannot be laid out in the way that was asked for."""
 
