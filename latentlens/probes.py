@@ -26,8 +26,7 @@ from latentlens.heldout import KINDS, Found, Trial
 from latentlens.models.base import LatentModel
 from latentlens.names import check_name
 from latentlens.progress import Progress, progress_bar
-from latentlens.readouts import positions_of
-from latentlens.targets import Label, make_examples, places
+from latentlens.targets import Label, asked_positions, make_examples, places
 from latentlens.trajectory import Trajectory, identify
 
 FORMAT = 1
@@ -128,7 +127,7 @@ class Probe:
                 found.append(trial.run(states, examples))
                 tick(1)
         about = {
-            "positions": None if positions is None else np.atleast_1d(positions).tolist(),
+            "positions": None if positions is None else [int(p) for p in asked_positions(traj, positions)],
             "seed": seed,
             "examples": len(examples.target),
             "held_out": held_out,
@@ -160,15 +159,13 @@ class Probe:
         self._check_model(traj.origin)
         if max(self.iterations) > traj.iterations:
             raise ProbeError(f"expected a trajectory of {max(self.iterations)} iterations, got {traj.iterations}")
-        asked = list(range(traj.tokens.shape[1])) if positions is None else np.atleast_1d(positions).tolist()
-        where = positions_of(traj, asked)
-        prompt, position = places(traj, asked)
-        column = (where[prompt] == position[:, None]).int().argmax(1)
-        out = torch.full((len(where), len(self.iterations), len(asked), self.bias.shape[1]), torch.nan)
+        asked = asked_positions(traj, positions)
+        prompt, place, position = places(traj, asked)
+        out = torch.full((len(traj.tokens), len(self.iterations), len(asked), self.bias.shape[1]), torch.nan)
         for number, r in enumerate(self.iterations):
             x = (traj.states[prompt, r, position].float() - self.mean[number]) / self.spread[number]
             said = x @ self.weight[number].T + self.bias[number]
-            out[prompt, number, column] = said.softmax(-1) if self.kind == "softmax" else said
+            out[prompt, number, place] = said.softmax(-1) if self.kind == "softmax" else said
         name = "class" if self.kind == "softmax" else "output"
         coords: dict[str, Any] = {"iteration": self.iterations, "position": asked}
         if self.classes is not None:

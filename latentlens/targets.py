@@ -34,7 +34,7 @@ class Examples:
 
 def make_examples(traj: Trajectory, targets: Any, kind: str, positions: int | Sequence[int] | None) -> Examples:
     """Every (prompt, position) that is there and has a target."""
-    prompt, position = places(traj, positions)
+    prompt, _, position = places(traj, asked_positions(traj, positions))
     try:
         count = len(targets)
     except TypeError:
@@ -51,16 +51,18 @@ def make_examples(traj: Trajectory, targets: Any, kind: str, positions: int | Se
     return _labelled(targets, prompt, position)
 
 
-def places(traj: Trajectory, positions: int | Sequence[int] | None) -> tuple[Tensor, Tensor]:
-    """Prompt and absolute position of the tokens asked for (None: all), pads left out."""
+def asked_positions(traj: Trajectory, positions: int | Sequence[int] | None) -> list[int]:
+    """One position, several, or (None) all, as a list."""
     if positions is None:
-        prompt, position = traj.mask.nonzero().T
-        return prompt, position
-    asked = list(positions) if isinstance(positions, Iterable) else [positions]
+        return list(range(traj.tokens.shape[1]))
+    return list(positions) if isinstance(positions, Iterable) else [positions]
+
+
+def places(traj: Trajectory, asked: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Prompt, place in `asked` and absolute position of every token that is there."""
     where = positions_of(traj, asked)
-    real = traj.mask.gather(1, where.clamp(min=0)) & (where >= 0)
-    prompt, column = real.nonzero().T
-    return prompt, where[prompt, column]
+    prompt, place = (traj.mask.gather(1, where.clamp(min=0)) & (where >= 0)).nonzero().T
+    return prompt, place, where[prompt, place]
 
 
 def _numbers(targets: Any) -> Tensor | None:
