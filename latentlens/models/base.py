@@ -219,6 +219,16 @@ class LatentModel(ABC):
             "not: give it a method hidden(state, context)"
         )
 
+    def residual(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
+        """What the last norm reads where the model stops at this state: after the coda, before the norm.
+
+        Where states are normed already there is no such norm, and it is what the unembedding reads.
+        """
+        raise CaptureError(
+            f"expected a model that shows what its last norm reads, got {self.name!r} ({self.family}), which does not: "
+            "give it a method residual(state, context)"
+        )
+
     def answer(self, hidden: Tensor) -> Float[Tensor, "... vocab"]:
         """The model's logits where its unembedding reads `hidden`, with soft-caps and scales where it has them."""
         return self.unembed(hidden)

@@ -197,6 +197,9 @@ class Ouro(NativeModel):
         start = state.shape == context.state.shape and torch.equal(state, context.state)
         return self.norm(state) if start else state
 
+    def residual(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
+        return self.hidden(state, context)
+
     def norm(self, state: Tensor) -> Tensor:
         return self.model.norm(state)
 

@@ -226,11 +226,14 @@ class Raven(NativeModel):
         return self.unembed(self.hidden(state, context))
 
     def hidden(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
+        return self.norm(self.residual(state, context))
+
+    def residual(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
         x = self.norm(state)
         rotary = context.extra["rotary"]
         for block in self.transformer.coda:
             x = block(x, rotary)
-        return self.norm(x)
+        return x
 
     def norm(self, state: Tensor) -> Tensor:
         return self.transformer.ln_f(state)
