@@ -12,7 +12,7 @@ from pathlib import Path
 from latentlens.errors import FigureError, LatentLensError, LensError
 
 LENSES = ("coda", "logit")
-FIGURES = ("stream", "map", "grid")
+FIGURES = ("stream", "map", "grid", "line")
 SUFFIXES = (".pdf", ".svg", ".png", ".html")
 STYLES = ("default", "neurips", "icml", "icml-wide", "iclr", "acl", "acl-wide")
 

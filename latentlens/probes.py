@@ -31,9 +31,9 @@ from latentlens.trajectory import Trajectory, identify
 
 FORMAT = 1
 TITLES = {
-    "accuracy": ("accuracy on held-out prompts", "1"),
-    "bits": ("KL(target || probe) on held-out prompts", "bits"),
-    "r2": ("R^2 on held-out prompts", "1"),
+    "accuracy": ("accuracy, held out", "1"),
+    "bits": ("KL(target || probe), held out", "bits"),
+    "r2": ("R^2, held out", "1"),
     "penalty": ("penalty on the squared weights", "1"),
     "held_out": ("whether a prompt was held out", "bool"),
 }

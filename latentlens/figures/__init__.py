@@ -1,7 +1,7 @@
 """Figures: drawn with plotly for the browser and with matplotlib for paper, from one table of numbers.
 
-In: a readout of `decode`, or an `Embedding`. Out: a `Drawing`: `.table()`, `.show()`, `.plotly()`, `.matplotlib()`,
-`.save("x.pdf")`, `.describe()`. Neither plotly nor matplotlib is imported before something is drawn.
+In: a readout of `decode`, scores, or an `Embedding`. Out: a `Drawing`: `.table()`, `.show()`, `.plotly()`,
+`.matplotlib()`, `.save("x.pdf")`, `.describe()`. Neither plotly nor matplotlib is imported before something is drawn.
 
 >>> import latentlens as ll
 >>> out = ll.decode(ll.capture(ll.load("walks"), "Ann : Bob . Bob : Ann . 1 steps from Ann", iterations=8))
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from latentlens.embeddings import Embedding
     from latentlens.figures.base import Drawing, Figure
+    from latentlens.probes import Probe
 
-__all__ = ["KINDS", "grid", "map", "stream"]
+__all__ = ["KINDS", "grid", "line", "map", "stream"]
 
-_HOMES = {"stream": "Stream", "map": "Map", "grid": "Grid"}
+_HOMES = {"stream": "Stream", "map": "Map", "grid": "Grid", "line": "Line"}
 
 
 class _Kinds(Mapping[str, "type[Figure]"]):
@@ -97,3 +98,21 @@ def grid(out: xr.Dataset, **options: Any) -> Drawing:
     20
     """
     return KINDS["grid"].make(**options).of(out)
+
+
+def line(out: xr.Dataset | Probe, **options: Any) -> Drawing:
+    """Any statistic over the iterations, for one prompt, or for many as median and quantiles.
+
+    Args:
+        out: what `decode`, `score`, `evaluate` or `Probe.fit` returns.
+        options: the fields of `figures.KINDS["line"]`: y, prompt, position, scale, start, playhead.
+
+    Raises:
+        FigureError: an unknown option or statistic, or a prompt or position that is not there.
+
+    >>> import latentlens as ll
+    >>> out = ll.decode(ll.capture(ll.load("walks"), ["2 steps from Ann", "1 steps from Bob"], iterations=4))
+    >>> ll.figures.line(out, y="kl_step").table().columns[:4].tolist()
+    ['series', 'label', 'iteration', 'value']
+    """
+    return KINDS["line"].make(**options).of(out)

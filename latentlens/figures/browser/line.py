@@ -1,0 +1,139 @@
+"""Draw lines with plotly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from latentlens.figures.browser.notes import marks
+from latentlens.figures.browser.page import CLEAR, ink, layout, lettering, playhead, tint
+from latentlens.figures.escape import for_browser, visible
+from latentlens.figures.kinds.labels import LONGEST, iteration_ticks, spread
+from latentlens.figures.kinds.line import Line, curves, limits, named, notes
+from latentlens.figures.style import PALETTE, rgb
+
+LETTER = 7.2
+"""The width of a letter in pixels."""
+HEIGHT = 420
+"""Of the panel in pixels, about: names are set apart by it."""
+
+
+def draw(figure: Line, table: pd.DataFrame, dark: bool = False, width: int = 900) -> go.Figure:
+    """Bands below, lines above, each named at its right end; `layout.shapes[0]` is the playhead."""
+    at, shade, log = table.attrs, ink(dark), figure.scale == "log"
+    rows = curves(table, log)
+    low, high = limits(table, log)
+    kept = [row for row in rows if row.series.iloc[0] in named(table)]
+    longest = max(len(visible(row.label.iloc[0], LONGEST)) if row.label.iloc[0] else 0 for row in kept)
+    right = 1 - min((10 + LETTER * longest) / width, 0.3) if longest else 1.0
+    bands = [band for row in rows for band in _bands(row, dark)]
+    axis = {
+        "range": [at["first"], at["iterations"]],
+        "domain": [0, right],
+        "title": {"text": "iteration"},
+        "tickformat": "d",
+        "tickvals": iteration_ticks(at["first"], at["iterations"]),
+        "showgrid": False,
+        "unifiedhovertitle": {"text": "iteration %{x}"},
+        "spikecolor": shade.muted,
+        "spikethickness": -1,
+        "spikedash": "solid",
+    }
+    upright = {"title": {"text": for_browser(at["title"])}, "nticks": 7, "exponentformat": "power"}
+    upright |= {"type": "log", "dtick": 1} if log and high / low > 30 else {"type": "log"} if log else {}
+    page = layout(
+        figure.kind,
+        dark,
+        xaxis=axis,
+        yaxis=upright | {"range": [float(np.log10(low)), float(np.log10(high))] if log else [low, high]},
+        shapes=[playhead(figure.playhead), *marks(table, dark)],
+        annotations=_names(kept, (low, high), log, dark) + _note(notes(figure, table), shade.muted),
+        hovermode="x unified",
+        showlegend=False,
+        margin={"l": 56, "r": 12, "t": 44, "b": 44},
+    )
+    page["hoverlabel"] = {"namelength": -1, "bgcolor": shade.page}
+    return go.Figure(data=bands + [_line(row, at["title"], dark) for row in rows], layout=page)
+
+
+def _colour(row: pd.DataFrame, dark: bool) -> str:
+    slot = int(row.slot.iloc[0])
+    return ink(dark).muted if slot < 0 else tint(slot, dark)
+
+
+def _line(row: pd.DataFrame, title: str, dark: bool) -> dict[str, Any]:
+    colour, slot = _colour(row, dark), int(row.slot.iloc[0])
+    return {
+        "type": "scatter",
+        "name": for_browser(row.label.iloc[0] or title),
+        "x": row.iteration.to_numpy(np.int32),
+        "y": row.value.to_numpy(np.float64),
+        "mode": "lines+markers",
+        "line": {"color": colour, "width": 2.4, "dash": "dot" if slot < 0 or slot >= len(PALETTE) else "solid"},
+        "marker": {"size": 5, "color": colour},
+        "hovertemplate": "%{y:.4~g}",
+        "cliponaxis": False,
+        "meta": {"series": int(row.series.iloc[0])},
+    }
+
+
+def _bands(row: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
+    """The outer band, then the inner one; nothing where there is none."""
+    out = []
+    for name, low, high in (("outer band", "lowest", "highest"), ("inner band", "low", "high")):
+        seen = row[row[low].notna() & row[high].notna()]
+        if not len(seen):
+            continue
+        x, edge = seen.iteration.to_numpy(np.int32), seen[high].to_numpy()
+        red, green, blue = rgb(_colour(row, dark))
+        out.append(
+            {
+                "type": "scatter",
+                "name": name,
+                "x": np.concatenate([x, x[::-1]]),
+                "y": np.concatenate([edge, seen[low].to_numpy()[::-1]]),
+                "mode": "lines",
+                "line": {"width": 0, "color": CLEAR},
+                "fill": "toself",
+                "fillcolor": f"rgba({red},{green},{blue},{0.12 if name == 'outer band' else 0.22})",
+                "hoverinfo": "skip",
+            }
+        )
+    return out
+
+
+def _names(rows: list[pd.DataFrame], ends: tuple[float, float], log: bool, dark: bool) -> list[dict[str, Any]]:
+    """Each series' name behind its last point, spread so that none lies on another."""
+    rows = [row for row in rows if row.label.iloc[0] and row.value.notna().any()]
+    low, high = np.log10(ends) if log else ends
+    last = [row.value.dropna().iloc[-1] for row in rows]
+    wanted = [float(np.log10(value)) if log else float(value) for value in last]
+    placed = spread(wanted, 16 / HEIGHT * (high - low), low, high)
+    return [
+        {
+            "x": row.iteration.iloc[-1],
+            "y": y,
+            "text": for_browser(row.label.iloc[0], LONGEST),
+            "showarrow": False,
+            "xanchor": "left",
+            "yanchor": "middle",
+            "xshift": 6,
+            "font": {"size": 12, "color": _lettering(row, dark)},
+        }
+        for row, y in zip(rows, placed)
+    ]
+
+
+def _lettering(row: pd.DataFrame, dark: bool) -> str:
+    slot = int(row.slot.iloc[0])
+    return ink(dark).muted if slot < 0 else lettering(slot, dark)
+
+
+def _note(words: str, colour: str) -> list[dict[str, Any]]:
+    if not words:
+        return []
+    place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": 1, "yanchor": "bottom"}
+    return [{"text": for_browser(words), "showarrow": False, "font": {"size": 11, "color": colour}, **place}]

@@ -1,0 +1,114 @@
+"""Draw lines with matplotlib."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, MaxNLocator
+
+from latentlens.figures.escape import for_paper
+from latentlens.figures.kinds.labels import LONGEST, iteration_ticks, spread
+from latentlens.figures.kinds.line import Line, curves, limits, named, notes
+from latentlens.figures.paper.page import Page, new_page, page_of, playhead, settings, text_size
+from latentlens.figures.style import LIGHT, PALETTE, mix, slot_colour
+
+
+def draw(figure: Line, table: pd.DataFrame, style: str = "default") -> Page:
+    """One panel: bands below, lines above, each named at its right end."""
+    at, log = table.attrs, figure.scale == "log"
+    rows = curves(table, log)
+    with settings(style):
+        page = new_page(style, 0.44, least=1.7)
+        axes = page.subplots()
+        for row in rows:
+            _bands(axes, row)
+        for row in rows:
+            _line(axes, row)
+        axes.set_xlim(at["first"], at["iterations"])
+        axes.xaxis.set_major_locator(FixedLocator(iteration_ticks(at["first"], at["iterations"])))
+        if log:
+            axes.set_yscale("log")
+        axes.set_ylim(*limits(table, log))
+        if not log:
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set(xlabel="iteration", ylabel=for_paper(at["title"]))
+        axes.grid(axis="y")
+        if at["random_start"] and at["first"] == 0:
+            axes.axvspan(0, 1, facecolor="white", alpha=0.6, linewidth=0, zorder=4.5, gid="random-start")
+        playhead(axes, figure.playhead)
+        _names(axes, [row for row in rows if row.series.iloc[0] in named(table)], log)
+        _note(axes, notes(figure, table))
+    return page
+
+
+def _colour(row: pd.DataFrame) -> str:
+    slot = int(row.slot.iloc[0])
+    return LIGHT.muted if slot < 0 else slot_colour(slot)
+
+
+def _bands(axes: Axes, row: pd.DataFrame) -> None:
+    number = int(row.series.iloc[0])
+    for name, low, high, shade in (("outer", "lowest", "highest", 0.12), ("inner", "low", "high", 0.22)):
+        if row[low].notna().any():
+            axes.fill_between(
+                row.iteration,
+                row[low],
+                row[high],
+                color=_colour(row),
+                alpha=shade,
+                linewidth=0,
+                zorder=2,
+                gid=f"{name}-{number}",
+            )
+
+
+def _line(axes: Axes, row: pd.DataFrame) -> None:
+    slot = int(row.slot.iloc[0])
+    axes.plot(
+        row.iteration,
+        row.value,
+        color=_colour(row),
+        linestyle="--" if slot < 0 or slot >= len(PALETTE) else "-",
+        marker="o",
+        markersize=2.2,
+        markeredgewidth=0,
+        clip_on=False,
+        zorder=4,
+        gid=f"series-{int(row.series.iloc[0])}",
+    )
+
+
+def _names(axes: Axes, rows: list[pd.DataFrame], log: bool) -> None:
+    """Names at the right end of the lines, spread so that they do not lie on one another."""
+    rows = [row for row in rows if row.label.iloc[0] and row.value.notna().any()]
+    low, high = np.log10(axes.get_ylim()) if log else axes.get_ylim()
+    last = [float(row.value.dropna().iloc[-1]) for row in rows]
+    gap = 1.1 * text_size(axes) / 72 / (page_of(axes).get_figheight() * 0.75) * (high - low)
+    for row, y in zip(rows, spread(list(np.log10(last)) if log else last, gap, low, high)):
+        axes.annotate(
+            for_paper(row.label.iloc[0], LONGEST),
+            (1, 10**y if log else y),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=mix(_colour(row), LIGHT.text, 0.3),
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def _note(axes: Axes, words: str) -> None:
+    if words:
+        axes.annotate(
+            for_paper(words),
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="left",
+            va="bottom",
+            fontsize=text_size(axes) - 1,
+            color=LIGHT.muted,
+            annotation_clip=False,
+        )
