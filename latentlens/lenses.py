@@ -42,6 +42,21 @@ class Lens(ABC):
     ) -> Float[Tensor, "prompt position vocab"]:
         """Logits for the states of one iteration; `context` is the model's own for these prompts."""
 
+    def hidden(self, model: LatentModel, state: Tensor, context: Context, iteration: int) -> Tensor | None:
+        """What `head` makes logits of, `[prompt, position, width]`, so that a few rows can be read at a time.
+
+        None where the lens knows nothing but whole logits, as a user's own may.
+        """
+        return None
+
+    def head(self, model: LatentModel, hidden: Float[Tensor, "... width"]) -> Float[Tensor, "... vocab"]:
+        """Logits of any rows of `hidden`; the same as those of `logits`."""
+        return model.answer(hidden)
+
+    def in_rows(self, model: LatentModel) -> bool:
+        """Whether `hidden` and `head` say what `logits` says: not where `logits` was changed after them."""
+        return _keeps_up(type(self), "logits", "hidden")
+
 
 class CodaLens(Lens):
     """The model's own `finish`: what it would answer if it stopped here (Geiping et al. 2025).
@@ -57,6 +72,13 @@ class CodaLens(Lens):
     def logits(self, model: LatentModel, state: Tensor, context: Context, iteration: int) -> Tensor:
         return model.finish(state, replace(context, iteration=iteration))
 
+    def hidden(self, model: LatentModel, state: Tensor, context: Context, iteration: int) -> Tensor | None:
+        return model.hidden(state, replace(context, iteration=iteration))
+
+    def in_rows(self, model: LatentModel) -> bool:
+        shows = type(model).hidden is not LatentModel.hidden
+        return shows and super().in_rows(model) and _keeps_up(type(model), "finish", "hidden")
+
 
 class LogitLens(Lens):
     """`unembed(norm(s))`, leaving out the coda (nostalgebraist 2020); an already normed state is not normed again.
@@ -70,9 +92,21 @@ class LogitLens(Lens):
     name = "logit"
 
     def logits(self, model: LatentModel, state: Tensor, context: Context, iteration: int) -> Tensor:
+        return model.unembed(self.hidden(model, state, context, iteration))
+
+    def hidden(self, model: LatentModel, state: Tensor, context: Context, iteration: int) -> Tensor:
         # Where states are normed, s_0 is not: it is the embedding.
         raw = not model.normed_state or iteration == 0
-        return model.unembed(model.norm(state) if raw else state)
+        return model.norm(state) if raw else state
+
+    def head(self, model: LatentModel, hidden: Tensor) -> Tensor:
+        return model.unembed(hidden)
+
+
+def _keeps_up(kind: type, whole: str, part: str) -> bool:
+    """Whether no class redefines method `whole` below the one that defines `part`, so that they say the same."""
+    homes = [next(i for i, k in enumerate(kind.__mro__) if name in vars(k)) for name in (whole, part)]
+    return homes[0] >= homes[1]
 
 
 _LENSES: dict[str, type[Lens]] = {"coda": CodaLens, "logit": LogitLens}
