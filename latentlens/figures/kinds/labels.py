@@ -87,11 +87,8 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
         return []
     gap = min(gap, (high - low) / max(len(heights) - 1, 1))
     steps = gap * np.arange(len(heights))
-    # Pool neighbours that are too close: the least-squares answer under "at least gap apart".
-    heights = _isotonic(np.clip(heights, low, high) - steps) + steps
-    heights += max(0.0, low - heights[0])
-    heights -= np.maximum(0.0, heights - (high - steps[::-1]))
-    heights = np.maximum(heights, low + steps)
+    # Pool neighbours that are too close: the least-squares answer under "at least gap apart", then within the ends.
+    heights = np.clip(_isotonic(heights - steps), low, high - steps[-1]) + steps
     out = np.empty(len(heights))
     out[order] = heights
     return [float(y) for y in out]
