@@ -13,8 +13,9 @@ from walker import WORDS
 
 import latentlens as ll
 from latentlens.errors import FigureError
+from latentlens.figures.kinds.curves import curves, limits, named, notes
 from latentlens.figures.kinds.labels import spread
-from latentlens.figures.kinds.line import curves, drawable, limits, named, notes
+from latentlens.figures.kinds.line import drawable
 from latentlens.figures.style import PAPERS
 from latentlens.names import STYLES
 
@@ -132,7 +133,7 @@ def test_a_probe_stands_beside_its_control():
 def test_what_a_logarithm_cannot_show_is_said_and_left_out():
     drawing = ll.figures.line(numbers([[0, 1, 100.0]]), y="y", scale="log")
     table = drawing.table()
-    assert notes(drawing.figure, table) == "1 point at 0 or below not shown"
+    assert notes(table, log=True) == "1 point at 0 or below not shown"
     assert np.isnan(curves(table, log=True)[0].value[0])
     assert table.value.tolist() == [0, 1, 100]
     assert drawing.plotly().layout.yaxis.type == "log"
@@ -145,7 +146,7 @@ def test_in_a_crowd_those_that_move_most_are_named():
     table = ll.figures.line(numbers(values, ("token", "iteration")), y="y").table()
     assert named(table) == set(range(12, 20))
     drawing = ll.figures.line(numbers(values, ("token", "iteration")), y="y")
-    assert "8 of 20 lines named" in notes(drawing.figure, table)
+    assert "8 of 20 lines named" in notes(table, log=True)
     written = [a.text for a in drawing.plotly().layout.annotations]
     assert set(map(str, range(12, 20))) < set(written)
     assert drawing.describe().endswith("12 more move less.")

@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 from latentlens.figures.browser.notes import marks
 from latentlens.figures.browser.page import CLEAR, ink, layout, lettering, playhead, tint
 from latentlens.figures.escape import for_browser, visible
+from latentlens.figures.kinds.curves import curves, limits, named, notes
 from latentlens.figures.kinds.labels import LONGEST, iteration_ticks, spread
-from latentlens.figures.kinds.line import Line, curves, limits, named, notes
+from latentlens.figures.kinds.line import Line
 from latentlens.figures.style import PALETTE, rgb
 
 LETTER = 7.2
@@ -50,7 +51,7 @@ def draw(figure: Line, table: pd.DataFrame, dark: bool = False, width: int = 900
         xaxis=axis,
         yaxis=upright | {"range": [float(np.log10(low)), float(np.log10(high))] if log else [low, high]},
         shapes=[playhead(figure.playhead), *marks(table, dark)],
-        annotations=_names(kept, (low, high), log, dark) + _note(notes(figure, table), shade.muted),
+        annotations=_names(kept, (low, high), log, dark) + _note(notes(table, log), shade.muted),
         hovermode="x unified",
         showlegend=False,
         margin={"l": 56, "r": 12, "t": 44, "b": 44},

@@ -15,14 +15,13 @@ import xarray as xr
 from latentlens.errors import FigureError
 from latentlens.figures.base import Figure, option
 from latentlens.figures.escape import distinct, visible
+from latentlens.figures.kinds.curves import first_counted, named
 from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, lengths_of
 from latentlens.figures.style import token_slots
 from latentlens.names import check_name
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CONTROL = "shuffled targets"
-CROWD, NAMED = 12, 8
-"""Of more series than `CROWD` only so many are named: those that move most."""
 
 
 @dataclass(frozen=True)
@@ -192,59 +191,6 @@ def drawable(data: xr.Dataset) -> list[str]:
         for name, values in data.data_vars.items()
         if "iteration" in values.dims and values.dtype.kind in "fiu" and values.attrs.get("units") != "token id"
     ]
-
-
-def curves(table: pd.DataFrame, log: bool) -> list[pd.DataFrame]:
-    """One table a series, in order; on a logarithmic scale what is not above 0 is NaN."""
-    numbers = ["value", "low", "high", "lowest", "highest"]
-    out = []
-    for _, row in table.groupby("series", sort=True):
-        row = row.copy()
-        if log:
-            row[numbers] = row[numbers].where(row[numbers] > 0)
-        out.append(row)
-    return out
-
-
-def limits(table: pd.DataFrame, log: bool) -> tuple[float, float]:
-    """The ends of the vertical axis: 0 is among them where the scale is linear, 1 where a share is drawn."""
-    values = np.concatenate(
-        [row[["value", "low", "high", "lowest", "highest"]].to_numpy().ravel() for row in curves(table, log)]
-    )
-    values = values[np.isfinite(values)]
-    if log:
-        low, high = (values.min(), values.max()) if len(values) else (0.1, 1.0)
-        return float(low) / 1.25, float(high) * 1.25
-    low, high = min(float(values.min(initial=0)), 0.0), max(float(values.max(initial=0)), 0.0)
-    if table.attrs["title"].endswith("]") or high > 1 or low < 0:
-        return low * 1.05, high * 1.05 or (0.0 if low else 1.0)
-    return low, 1.02
-
-
-def first_counted(table: pd.DataFrame) -> int:
-    """The first iteration that says something about the model: a random start does not."""
-    return max(table.attrs["first"], int(table.attrs["random_start"]))
-
-
-def named(table: pd.DataFrame) -> set[int]:
-    """The series whose names are written: all, or in a crowd those that move most."""
-    values = table[table.iteration >= first_counted(table)].groupby("series").value
-    moved = (values.max() - values.min()).sort_values(ascending=False, kind="stable")
-    return set(moved.index[: NAMED if len(moved) > CROWD else None])
-
-
-def hidden_points(table: pd.DataFrame) -> int:
-    """How many values a logarithmic scale cannot show."""
-    return int((table.value <= 0).sum())
-
-
-def notes(figure: Line, table: pd.DataFrame) -> str:
-    """The words above the panel."""
-    count = hidden_points(table) if figure.scale == "log" else 0
-    lost = f"{count} {'point' if count == 1 else 'points'} at 0 or below not shown" if count else ""
-    kept, count = len(named(table)), table.series.nunique()
-    crowd = f"{kept} of {count} lines named, those that move most" if kept < count else ""
-    return "; ".join(part for part in (table.attrs["note"], crowd, lost) if part)
 
 
 def _bands(data: xr.Dataset, name: str, numbers: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from latentlens.figures.escape import for_paper
+from latentlens.figures.kinds.curves import curves, limits, named, notes
 from latentlens.figures.kinds.labels import LONGEST, iteration_ticks, spread
-from latentlens.figures.kinds.line import Line, curves, limits, named, notes
+from latentlens.figures.kinds.line import Line
 from latentlens.figures.paper.page import Page, new_page, page_of, playhead, settings, text_size
 from latentlens.figures.style import LIGHT, PALETTE, mix, slot_colour
 
@@ -38,7 +39,7 @@ def draw(figure: Line, table: pd.DataFrame, style: str = "default") -> Page:
             axes.axvspan(0, 1, facecolor="white", alpha=0.6, linewidth=0, zorder=4.5, gid="random-start")
         playhead(axes, figure.playhead)
         _names(axes, [row for row in rows if row.series.iloc[0] in named(table)], log)
-        _note(axes, notes(figure, table))
+        _note(axes, notes(table, log))
     return page
 
 
