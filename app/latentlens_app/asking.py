@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from latentlens import LatentLensError
+from latentlens import LatentLensError, LatentModel
+from latentlens.errors import TokenError
+from latentlens.models.describing import free_count
 
 ITERATIONS = 16
 """How many a page opens with: enough to settle, few enough that every cell of the grid can be read."""
@@ -23,6 +26,8 @@ MOST_CELLS = 40_000
 @dataclass(frozen=True)
 class Ask:
     """One run, as the controls describe it; the values are checked by latentlens when it runs.
+
+    `iterations` None is the model's own number.
 
     >>> ask = Ask("walks", "2 steps from Ann", 24, 0, "coda")
     >>> Ask.from_page(ask.to_page()) == ask
@@ -60,6 +65,14 @@ class Ask:
         """A short name of what has the same states: all but the lens."""
         return _digest({**self.to_page(), "lens": ""})
 
+    def iterations_of(self, model: LatentModel) -> Any:
+        """What was asked for; the model's own number where that was left open, or cannot be chosen."""
+        return model.iterations if self.iterations is None or not free_count(model) else self.iterations
+
+    def ids_for(self, model: LatentModel) -> list[int] | None:
+        """The token ids that the prompt lists, for a model without a tokenizer; None where the prompt is text."""
+        return None if model.tokenizer is not None else ids_in(self.prompt, model)
+
     def check(self) -> None:
         """Refuse, before a model is loaded, what a page could not show."""
         if isinstance(self.iterations, int) and self.iterations > MOST_ITERATIONS:
@@ -75,6 +88,19 @@ class Ask:
                 f"expected at most {MOST_CELLS} cells (tokens x iterations) on the dashboard, "
                 f"got {tokens} x {iterations}: shorten the prompt, or use ll.capture"
             )
+
+
+def ids_in(prompt: str, model: LatentModel) -> list[int]:
+    """Token ids out of a prompt such as "12 7 5"; commas and brackets may stand between them."""
+    words = re.sub(r"[\[\],;]", " ", prompt).split()
+    wanted = f"expected token ids from 0 to {model.vocab_size - 1}, separated by spaces"
+    why = f"{model.name!r} came without a tokenizer, write for example 12 7 5"
+    if not words:
+        raise TokenError(f"{wanted}, got none: {why}")
+    for word in words:
+        if not (word.isascii() and word.isdigit() and int(word[:20]) < model.vocab_size):
+            raise TokenError(f"{wanted}, got {word[:40]!r}: {why}")
+    return [int(word) for word in words]
 
 
 def _digest(values: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ the page does by itself (the playhead, clicks, keys) is in `assets/page.js` and 
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,10 @@ from dash import ALL, Dash, Input, Output, State, ctx, no_update
 
 from latentlens import LatentLensError
 from latentlens_app.asking import Ask
-from latentlens_app.controls import example_buttons
 from latentlens_app.desk import Desk
-from latentlens_app.examples import another_walk, examples_for
+from latentlens_app.examples import FOR_WALKS, another_walk
 from latentlens_app.tokens import strip
-from latentlens_app.views import live, python_of
+from latentlens_app.views import about, live, python_of
 
 CONTROLS = ("model", "prompt", "iterations", "seed", "lens")
 Told = dict[str, Any] | None
@@ -31,7 +31,8 @@ def open_page(desk: Desk, saved: Told) -> tuple:
     job = desk.job(saved.get("job"))
     told = saved["job"] if job is not None and not job.finished else desk.start(ask)
     wanted = told["ask"]
-    return (*(wanted[name] for name in CONTROLS), told)
+    shown = {**wanted, "iterations": "" if wanted["iterations"] is None else wanted["iterations"]}
+    return (*(shown[name] for name in CONTROLS), told)
 
 
 def _kept_ask(saved: dict[str, Any]) -> Ask | None:
@@ -46,7 +47,13 @@ def press_run(desk: Desk, clicks: int | None, previous: Told, *values: Any) -> A
     """Run what the controls say."""
     if not clicks:
         return no_update
-    return desk.start(Ask(*(value if value is not None else "" for value in values)), previous)
+    return desk.start(ask_of(*values), previous)
+
+
+def ask_of(model: str, prompt: str, iterations: Any, seed: Any, lens: str) -> Ask:
+    """What the controls say; no iterations are the model's own number."""
+    count = None if iterations in ("", None) else iterations
+    return Ask(model or "", prompt or "", count, "" if seed is None else seed, lens)
 
 
 def change_lens(desk: Desk, lens: str, shown: Told, previous: Told) -> Any:
@@ -65,9 +72,8 @@ def pick_example(desk: Desk, clicks: list[int | None], previous: Told, *values: 
 
 def take_example(desk: Desk, index: int, previous: Told, *values: Any) -> tuple:
     """The prompt of an example (-1: another random walk), and its run."""
-    ask = Ask(*values)
-    prompt = another_walk(secrets.randbelow(10**6)) if index < 0 else examples_for(ask.model)[index].prompt
-    return prompt, desk.start(Ask(ask.model, prompt, ask.iterations, ask.seed, ask.lens), previous)
+    prompt = another_walk(secrets.randbelow(10**6)) if index < 0 else FOR_WALKS[index].prompt
+    return prompt, desk.start(replace(ask_of(*values), prompt=prompt), previous)
 
 
 def press_cancel(desk: Desk, clicks: int | None, told: Told) -> None:
@@ -76,17 +82,19 @@ def press_cancel(desk: Desk, clicks: int | None, told: Told) -> None:
         desk.jobs.cancel(told["id"])
 
 
-def poll(desk: Desk, _ticks: int | None, told: Told) -> tuple:
-    """How far the job is; when it is done, the run to show. The clock stops when nothing more will happen."""
+def poll(desk: Desk, _ticks: int | None, told: Told, known: Told = None) -> tuple:
+    """How far the job is, what its model is and, when it is done, the run to show; the clock stops with the job."""
     if not told:
-        return no_update, no_update, True
+        return no_update, no_update, True, no_update
     job = desk.job(told)
     if job is None:
-        return {"state": "cancelled", "share": 0, "what": "", "message": ""}, no_update, True
+        return {"state": "cancelled", "share": 0, "what": "", "message": ""}, no_update, True, no_update
+    stopped = job.finished  # read before the rest, so that the last look sees everything
     what = "cancel" if job.stop.is_set() else job.what  # work that says nothing for long cannot be stopped at once
     status = {"state": job.state, "share": job.share, "what": what, "message": job.message}
     shown = {"key": told["key"], "ask": told["ask"]} if job.state == "done" else no_update
-    return status, shown, job.finished
+    model = about(desk.runs, told["ask"]["model"])
+    return status, shown, stopped, no_update if model is None or model == known else model
 
 
 def show_run(desk: Desk, shown: Told, saved: Told, before: Told) -> tuple:
@@ -95,17 +103,14 @@ def show_run(desk: Desk, shown: Told, saved: Told, before: Told) -> tuple:
     The first run of a fresh tab plays once, if the reader has nothing against motion.
     """
     if not shown:
-        return (no_update,) * 8
+        return (no_update,) * 7
     run = desk.run(shown)
     saved, last, end = saved or {}, len(run.tokens) - 1, run.traj.iterations
     again = before is None and saved.get("key") == run.ask.key
     position = min(saved.get("position") or 0, last) if again else last
     introduce = before is None and bool(saved.get("play"))
     at = min(saved.get("at") or 0, end) if again else 0 if introduce else end
-    examples: Any = no_update  # drawn anew they lose a click that is on its way
-    if before is None or before.get("model") != run.ask.model:
-        examples = example_buttons(run.ask.model, examples_for(run.ask.model))
-    return strip(run, position), live(run), position, at, end, introduce, examples, marks(end)
+    return strip(run, position), live(run), position, at, end, introduce, marks(end)
 
 
 def marks(last: int) -> list[dict[str, Any]]:
@@ -137,7 +142,8 @@ def connect(app: Dash, desk: Desk) -> None:
     on(pick_example, prompt, job, example, State("job", "data"), *values, prevent_initial_call=True)
     on(press_cancel, Input("cancel", "n_clicks"), State("job", "data"), prevent_initial_call=True)
     ticks = (Input("poll", "n_intervals"), Input("job", "data"))
-    on(poll, Output("status", "data"), Output("shown", "data"), Output("poll", "disabled"), *ticks)
+    told = (Output("status", "data"), Output("shown", "data"), Output("poll", "disabled"), Output("model-data", "data"))
+    on(poll, *told, *ticks, State("model-data", "data"))
     on(
         show_run,
         Output("strip", "children"),
@@ -146,7 +152,6 @@ def connect(app: Dash, desk: Desk) -> None:
         Output("at", "value"),
         Output("at", "max"),
         Output("playing", "data"),
-        Output("examples", "children"),
         Output("at", "marks"),
         Input("shown", "data"),
         State("saved", "data"),

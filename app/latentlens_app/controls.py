@@ -1,6 +1,6 @@
 """The left column: what to run, and how far the run is.
 
-In: a model's name and its examples. Out: components. Knows nothing about runs.
+In: a model's name and a prompt. Out: components. Knows nothing about runs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dash import html
 from latentlens.models import SHIPPED
 from latentlens.names import LENSES
 from latentlens_app.asking import ITERATIONS
-from latentlens_app.examples import Example
+from latentlens_app.examples import FOR_WALKS, Example
 from latentlens_app.style import aria
 
 LENS_TITLES = {"coda": "Coda", "logit": "Logit"}
 
 
-def controls(model: str, examples: tuple[Example, ...]) -> html.Aside:
+def controls(model: str, prompt: str) -> html.Aside:
     """Everything that describes a run, with Run and Cancel."""
     return html.Aside(
         [
@@ -25,24 +25,31 @@ def controls(model: str, examples: tuple[Example, ...]) -> html.Aside:
             dmc.Textarea(
                 id="prompt",
                 label="Prompt",
-                value=examples[0].prompt,
+                value=prompt,
                 autosize=True,
                 minRows=4,
                 maxRows=9,
                 spellCheck=False,
             ),
-            html.Div(example_buttons(model, examples), id="examples", className="pills"),
+            html.Div(example_buttons(FOR_WALKS), id="examples", className="pills", hidden=model != "walks"),
             dmc.Autocomplete(
                 id="model",
                 label="Model",
-                description="a name, a folder or a hub id",
+                description="a name, a folder, a hub id or a .gguf file",
                 value=model,
                 data=sorted({*SHIPPED, model}),
             ),
+            html.Div(id="about", className="about", role="note", **aria(label="The model", live="polite")),
             html.Div(
                 [
                     dmc.NumberInput(
-                        id="iterations", label="Iterations", value=ITERATIONS, step=1, min=1, clampBehavior="none"
+                        id="iterations",
+                        label="Iterations",
+                        value=ITERATIONS if model == "walks" else "",
+                        placeholder="its own",
+                        step=1,
+                        min=1,
+                        clampBehavior="none",
                     ),
                     dmc.NumberInput(id="seed", label="Seed", value=0, step=1, min=0, clampBehavior="none"),
                 ],
@@ -75,16 +82,14 @@ def controls(model: str, examples: tuple[Example, ...]) -> html.Aside:
     )
 
 
-def example_buttons(model: str, examples: tuple[Example, ...]) -> list[html.Button]:
-    """A button for each example, and for the shipped model one that makes another."""
+def example_buttons(examples: tuple[Example, ...]) -> list[html.Button]:
+    """A button for each example of the shipped model, and one that makes another."""
     buttons = [
         html.Button(example.title, id={"type": "example", "index": index}, className="pill", title=example.prompt)
         for index, example in enumerate(examples)
     ]
-    if model == "walks":
-        another = html.Button("Another random walk", id={"type": "example", "index": -1}, className="pill another")
-        buttons.append(another)
-    return buttons
+    another = html.Button("Another random walk", id={"type": "example", "index": -1}, className="pill another")
+    return [*buttons, another]
 
 
 def progress() -> html.Div:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latentlens import LatentLensError
-from latentlens_app.asking import Ask
-from latentlens_app.examples import examples_for
+from latentlens_app.asking import ITERATIONS, Ask
+from latentlens_app.examples import opening_prompt
 from latentlens_app.jobs import Job, Jobs
 from latentlens_app.runs import Run, Runs
 
@@ -25,8 +25,9 @@ class Desk:
 
     @property
     def opening(self) -> Ask:
-        """The worked example that a fresh page shows."""
-        return Ask(self.model, examples_for(self.model)[0].prompt)
+        """What a fresh page shows: the worked example, or another model as often as it iterates by itself."""
+        prompt = opening_prompt(self.model, self.runs.has_tokenizer(self.model))
+        return Ask(self.model, prompt, ITERATIONS if self.model == "walks" else None)
 
     def start(self, ask: Ask, previous: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin a run, let go of the page's previous one, and say how to ask about it."""

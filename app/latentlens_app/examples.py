@@ -1,4 +1,4 @@
-"""Prompts to begin with: a worked example for the first look, and a few that show something each.
+"""Prompts to begin with: worked examples of the shipped model, and something for any other.
 
 In: a model's name. Out: titles and prompts. Knows nothing about pages.
 """
@@ -26,20 +26,19 @@ FOR_WALKS = (
     Example("A loaded die", "Fay : Gus Gus Hal . Gus : Hal Fay . Hal : Fay . Ida : Hal Gus . 1 steps from Fay"),
     Example("One way only", "Tom : Sue . Sue : Roy . Roy : Pam . Pam : Ola . Ola : Tom . 3 steps from Tom"),
 )
-FOR_OTHERS = (
-    Example("A capital", "The capital of France is the city of"),
-    Example("A sum", "2 + 3 ="),
-    Example("A story", "Once upon a time there was a"),
-)
+OF_TEXT = "The capital of France is the city of"
+OF_IDS = "1 2 3 4 5 6 7 8"
 
 
-def examples_for(model: str) -> tuple[Example, ...]:
-    """The examples of a model; the first of them is the one that a page opens on.
+def opening_prompt(model: str, has_tokenizer: bool = True) -> str:
+    """The prompt of a fresh page: the first example of the shipped model, otherwise something to begin with.
 
-    >>> [example.title for example in examples_for("walks")]
-    ['Three steps', 'Three rivals', 'A loaded die', 'One way only']
+    >>> opening_prompt("some/model", has_tokenizer=False)
+    '1 2 3 4 5 6 7 8'
     """
-    return FOR_WALKS if model == "walks" else FOR_OTHERS
+    if model == "walks":
+        return FOR_WALKS[0].prompt
+    return OF_TEXT if has_tokenizer else OF_IDS
 
 
 def another_walk(number: int) -> str:

@@ -13,18 +13,17 @@ from dash import dcc, html
 from latentlens_app.asking import ITERATIONS
 from latentlens_app.cards import card, picture
 from latentlens_app.controls import controls
-from latentlens_app.examples import Example
 from latentlens_app.style import THEME, aria
 
 
-def page(model: str, examples: tuple[Example, ...]) -> dmc.MantineProvider:
+def page(model: str, prompt: str) -> dmc.MantineProvider:
     """The whole page, before anything has run."""
     return dmc.MantineProvider(
         [
             *_stores(),
             html.A("Skip to the playhead", href="#dock", className="skip"),
             _header(),
-            html.Div([controls(model, examples), _main()], className="shell"),
+            html.Div([controls(model, prompt), _main()], className="shell"),
             _dock(),
         ],
         theme=THEME,
@@ -40,6 +39,7 @@ def _stores() -> list[Any]:
         dcc.Store(id="look"),  # light or dark, and how wide the pictures are
         dcc.Store(id="job"),
         dcc.Store(id="status"),
+        dcc.Store(id="model-data"),  # what is known about the model that was loaded last
         dcc.Store(id="shown"),  # the run that is on the page
         dcc.Store(id="live"),  # what the playhead needs of it
         dcc.Store(id="position"),

@@ -21,6 +21,7 @@ def connect(app: Dash) -> None:
     on("look", Output("look", "data"), Input("loaded", "data"))
     on("remember", Input("shown", "data"), Input("job", "data"), position, at)
     _connect_status(on)
+    _connect_model(on)
     _connect_play(on)
     chosen = (Output("position", "data", allow_duplicate=True), Output("at", "value", allow_duplicate=True))
     tokens = Input({"type": "token", "position": ALL}, "n_clicks")
@@ -53,6 +54,22 @@ def _connect_status(on: Any) -> None:
         Output("error", "children"),
         Output("error", "hide"),
         Input("status", "data"),
+    )
+
+
+def _connect_model(on: Any) -> None:
+    """What the model is, and the controls that depend on it."""
+    on("describe", Output("about", "children"), Input("model", "value"), Input("model-data", "data"))
+    on(
+        "fit",
+        Output("iterations", "value", allow_duplicate=True),
+        Output("iterations", "disabled"),
+        Output("prompt", "description"),
+        Output("examples", "hidden"),
+        Input("model", "value"),
+        Input("model-data", "data"),
+        State("iterations", "value"),
+        prevent_initial_call=True,
     )
 
 

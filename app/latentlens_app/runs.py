@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import xarray as xr
 
@@ -32,6 +32,8 @@ class Run:
     out: xr.Dataset
     emb: ll.Embedding
     also: tuple[str, ...] = ()
+
+    ids: tuple[int, ...] | None = None
 
     @property
     def tokens(self) -> list[str]:
@@ -103,9 +105,20 @@ class Runs:
             self._runs.put(ask.key, self._made(ask, report))
         return ask.key
 
+    def loaded(self, name: str) -> ll.LatentModel | None:
+        """A model by name, or None where it was not loaded yet."""
+        return self._given.get(name) or self._models.get(name)
+
+    def has_tokenizer(self, name: str) -> bool:
+        """Whether a model takes text, as far as that can be known before it is loaded."""
+        found, folder = self.loaded(name), Path(name).expanduser()
+        if found is not None:
+            return found.tokenizer is not None
+        return not folder.is_dir() or (folder / "tokenizer.json").is_file()
+
     def model(self, name: str) -> ll.LatentModel:
         """A model by name, loaded once."""
-        found = self._given.get(name) or self._models.get(name)
+        found = self.loaded(name)
         if found is None:
             found = ll.load(name)
             self._models.put(name, found)
@@ -114,18 +127,22 @@ class Runs:
     def _made(self, ask: Ask, report: Report) -> Run:
         report(0.0, "load the model")
         model = self.model(ask.model)
-        traj = self.known_states(ask) or self._states(ask, model, report)
+        ids = ask.ids_for(model)
+        traj = self.known_states(ask) or self._states(ask, model, ids, report)
         also = truth_names(model, ask.prompt)
         out = ll.decode(traj, lens=ask.lens, also=list(also) or None, progress=staged(report))
-        return Run(ask, traj, out, ll.embed(traj, progress=staged(report)), also)
+        emb = ll.embed(traj, progress=staged(report))
+        return Run(ask, traj, out, emb, also, None if ids is None else tuple(ids))
 
-    def _states(self, ask: Ask, model: ll.LatentModel, report: Report) -> ll.Trajectory:
-        if model.tokenizer is not None and isinstance(ask.iterations, int):
-            ask.check_size(len(model.tokenizer.encode(ask.prompt)), ask.iterations)
+    def _states(self, ask: Ask, model: ll.LatentModel, ids: list[int] | None, report: Report) -> ll.Trajectory:
+        count = ask.iterations_of(model)
+        if isinstance(count, int):
+            ask.check_size(len(ids or model.tokenizer.encode(ask.prompt)), count)  # type: ignore[union-attr]
         path = None if self.store is None else self.store / f"{ask.states_key}.zarr"
         if path is not None and path.exists():
             return ll.Trajectory.load(path, model=model)
-        traj = ll.capture(model, ask.prompt, iterations=ask.iterations, seed=ask.seed, progress=staged(report))
+        given: dict[str, Any] = {"prompts": ask.prompt} if ids is None else {"tokens": [ids]}
+        traj = ll.capture(model, **given, iterations=count, seed=ask.seed, progress=staged(report))
         if path is not None:
             traj.save(path)
         return traj

@@ -19,7 +19,6 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 import latentlens as ll
 from latentlens_app import callbacks, pictures, playhead
 from latentlens_app.desk import Desk
-from latentlens_app.examples import examples_for
 from latentlens_app.layout import page
 from latentlens_app.runs import Runs
 from latentlens_app.style import INDEX
@@ -52,7 +51,7 @@ def create_app(model: str | ll.LatentModel = "walks", store: str | Path | None =
         add_log_handler=False,
         on_error=show_error,
     )
-    app.layout = page(name, examples_for(name))
+    app.layout = page(name, desk.opening.prompt)
     callbacks.connect(app, desk)
     pictures.connect(app, desk)
     playhead.connect(app)

@@ -15,7 +15,8 @@ import latentlens as ll
 from latentlens.figures.base import Drawing
 from latentlens.figures.escape import visible
 from latentlens.figures.style import slot_colour, token_slots
-from latentlens_app.runs import Run
+from latentlens.models.describing import describe, free_count
+from latentlens_app.runs import Run, Runs
 from latentlens_app.style import FONT
 
 ROWS = 6
@@ -90,13 +91,18 @@ def python_of(run: Run, position: int) -> str:
     """The Python that makes this view."""
     ask = run.ask
     also = f", also={list(run.also)!r}" if run.also else ""
+    fixed = ask.iterations is None or not free_count(run.traj.needs_model())
+    count = "" if fixed else f", iterations={ask.iterations!r}"  # left out, it is the model's own
+    given, passed = (f"prompt = {ask.prompt!r}", "prompt")
+    if run.ids is not None:
+        given, passed = f"tokens = {[list(run.ids)]!r}", "tokens=tokens"
     return "\n".join(
         [
             "import latentlens as ll",
             "",
             f"model = ll.load({ask.model!r})",
-            f"prompt = {ask.prompt!r}",
-            f"traj = ll.capture(model, prompt, iterations={ask.iterations!r}, seed={ask.seed!r})",
+            given,
+            f"traj = ll.capture(model, {passed}{count}, seed={ask.seed!r})",
             f"out = ll.decode(traj, lens={ask.lens!r}{also})",
             "emb = ll.embed(traj)",
             "",
@@ -105,6 +111,38 @@ def python_of(run: Run, position: int) -> str:
             'll.figures.grid(out).save("grid.pdf")',
         ]
     )
+
+
+def about(runs: Runs, name: str) -> dict[str, Any] | None:
+    """What a page says of a model that is loaded, as plain texts and numbers; None where it is not loaded yet."""
+    model = runs.loaded(name)
+    if model is None:
+        return None
+    found = describe(model)
+    notes = [found.offers["gate"]] if "gate" in found.offers else []
+    notes += [found.lacks[what] for what in ("tokenizer", "iterations") if what in found.lacks]
+    return {
+        "key": name,
+        "title": sentence(found.title),
+        "facts": [
+            f"{found.iterations} iterations of its own",
+            f"width {found.d_model:,}",
+            f"{found.vocab_size:,} tokens",
+        ],
+        "notes": [sentence(note) for note in notes],
+        "iterations": found.iterations,
+        "free": found.free,
+        "ids": model.tokenizer is None,
+    }
+
+
+def sentence(text: str) -> str:
+    """A text that begins like a sentence.
+
+    >>> sentence("its layers")
+    'Its layers'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def plain(values: np.ndarray) -> list[Any]:

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from latentlens_app import create_app, serve
-from latentlens_app.examples import examples_for
+from latentlens_app.examples import opening_prompt
 from latentlens_app.layout import page
 from latentlens_app.style import GRAPH
 
@@ -30,7 +30,7 @@ def test_making_the_app_loads_no_model_and_starts_no_thread():
 def test_no_graph_offers_to_upload_what_it_shows():
     assert GRAPH["showSendToCloud"] is False
     assert GRAPH["displaylogo"] is False
-    graphs = [part for part in page("walks", examples_for("walks"))._traverse() if type(part).__name__ == "Graph"]
+    graphs = [part for part in page("walks", opening_prompt("walks"))._traverse() if type(part).__name__ == "Graph"]
     assert len(graphs) == 3
     assert all(graph.config == GRAPH for graph in graphs)
 

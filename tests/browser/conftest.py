@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from latentlens_app import create_app
-from latentlens_app.examples import examples_for
+from latentlens_app.examples import opening_prompt
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -26,7 +26,7 @@ import latentlens as ll
 from latentlens.models import raven
 from latentlens.models.walks import files
 
-EXAMPLE = examples_for("walks")[0].prompt
+EXAMPLE = opening_prompt("walks")
 PATIENCE = 20_000
 """Milliseconds that a page may take, on a machine that is busy with something else."""
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run")

@@ -282,6 +282,36 @@
     if (shown || job) keep(kept);
   }
 
+  // ---- the model ---------------------------------------------------------------------------------------------------
+
+  const part = (type, className, children) => ({ namespace: "dash_html_components", type, props: { className, children } });
+
+  /** What the model is, near its name; texts are children, which React escapes. */
+  function describe(name, model) {
+    if (!model) return skip();
+    if (model.key !== name) return part("P", "about-facts", name ? "Press Run to load it." : "");
+    return [
+      part("P", "about-title", model.title),
+      part("P", "about-facts", model.facts.join(" · ")),
+      ...model.notes.map((note) => part("P", "about-note", note)),
+    ];
+  }
+
+  const counts = { key: null, by: {} }; // the iterations that were chosen, by model
+
+  /** The controls that depend on the model: another model iterates as often as it does by itself, until that is changed. */
+  function fit(name, model, iterations) {
+    const known = Boolean(model) && model.key === name;
+    if (counts.key !== null && counts.key !== name) {
+      counts.by[counts.key] = iterations;
+      iterations = counts.by[name] === undefined ? "" : counts.by[name];
+    }
+    counts.key = name;
+    if (known && (iterations === "" || iterations === null || !model.free)) iterations = model.iterations;
+    const hint = known && model.ids ? "token ids, separated by spaces, such as 12 7 5" : null;
+    return [iterations, known && !model.free, hint, name !== "walks"];
+  }
+
   const WORDS = {
     load: "Loading the model",
     capture: "Iterating",
@@ -297,7 +327,7 @@
     const word = WORDS[now.what.split(" ")[0]] || "Starting";
     const text = {
       queued: "Waiting for another run",
-      running: `${word}, ${percent}%`,
+      running: word === WORDS.load ? word : `${word}, ${percent}%`,
       done: "Done",
       failed: "",
       cancelled: "Cancelled",
@@ -313,6 +343,6 @@
     return spoken;
   }
 
-  const functions = { announce, choose, fill, look, mark, open, play, press, remember, say, status, tell, tick, toggle };
+  const functions = { announce, choose, describe, fill, fit, look, mark, open, play, press, remember, say, status, tell, tick, toggle };
   window.dash_clientside = Object.assign({}, window.dash_clientside, { latentlens: functions });
 })();
