@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,36 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise StoreError(f"expected a whole trajectory in {path}, got one that cannot be read: {error}") from None
 
 
+@dataclass(frozen=True)
+class Stored:
+    """One array of a folder that stays on disk: `stored[3]` reads the chunks that hold row 3, and nothing else.
+
+    Rows are chosen as in numpy; by a list of them too.
+    """
+
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole array."""
+        return tuple(self.array.shape)
+
+    def __getitem__(self, rows: Any) -> Tensor:
+        rows = rows.tolist() if isinstance(rows, Tensor) else rows
+        values = self.array.oindex[rows] if isinstance(rows, list) else self.array[rows]
+        return _as_tensor(values, self.array)
+
+
+def open_folder(path: Path) -> tuple[dict[str, Stored], dict[str, Any]]:
+    """The arrays of a folder, none of them read yet, and what is known about them; refuses what `read` refuses."""
+    about = _checked_about(path)
+    try:
+        root = zarr.open_group(path, mode="r")
+        return {name: Stored(root[name]) for name in root.array_keys()}, about
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise StoreError(f"expected a whole trajectory in {path}, got one that cannot be read: {error}") from None
+
+
 def _write_tensor(root: Any, name: str, tensor: Tensor) -> None:
     kind = str(tensor.dtype).removeprefix("torch.")
     values = tensor.contiguous().view(AS_BITS.get(tensor.dtype, tensor.dtype)).numpy()
@@ -93,8 +124,11 @@ def _layout(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | 
 
 
 def _read_tensor(array: Any) -> Tensor:
-    values = torch.from_numpy(np.asarray(array[...]))
-    return values.view(getattr(torch, str(array.attrs["torch_dtype"])))
+    return _as_tensor(array[...], array)
+
+
+def _as_tensor(values: Any, array: Any) -> Tensor:
+    return torch.from_numpy(np.asarray(values)).view(getattr(torch, str(array.attrs["torch_dtype"])))
 
 
 def _checked_about(path: Path) -> dict[str, Any]:
