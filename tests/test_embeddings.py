@@ -67,8 +67,8 @@ def test_the_frame_does_not_depend_on_how_the_prompts_are_split(traj):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "tsne"}, "expected a method (pca), got 'tsne'"),
-        ({"n_components": 0}, "expected n_components from 1 to 64 (d_model), got 0"),
+        ({"method": "tsne"}, "expected a method (pca, umap), got 'tsne'"),
+        ({"n_components": 0}, "expected n_components to be a whole number of 1 or more, got 0"),
         ({"n_components": 65}, "expected n_components from 1 to 64 (d_model), got 65"),
     ],
 )
