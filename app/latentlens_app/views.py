@@ -125,7 +125,7 @@ def about(runs: Runs, name: str) -> dict[str, Any] | None:
         "key": name,
         "title": sentence(found.title),
         "facts": [
-            f"{found.iterations} iterations of its own",
+            f"iterates {found.iterations} times",
             f"width {found.d_model:,}",
             f"{found.vocab_size:,} tokens",
         ],

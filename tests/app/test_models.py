@@ -45,7 +45,7 @@ def test_a_model_is_named_as_soon_as_it_is_loaded_even_where_the_run_fails(llama
         "write for example 12 7 5"
     )
     assert model["title"] == "A decoder, with its layers as iterations"
-    assert model["facts"] == ["3 iterations of its own", "width 32", "61 tokens"]
+    assert model["facts"] == ["iterates 3 times", "width 32", "61 tokens"]
     assert model["notes"] == [
         "No tokenizer: write token ids, separated by spaces, in place of text",
         "Its number of iterations cannot be chosen: they are its 3 layers",

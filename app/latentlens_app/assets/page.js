@@ -308,7 +308,7 @@
     }
     counts.key = name;
     if (known && (iterations === "" || iterations === null || !model.free)) iterations = model.iterations;
-    const hint = known && model.ids ? "token ids, separated by spaces, such as 12 7 5" : null;
+    const hint = known && model.ids ? "token ids, such as 12 7 5" : null;
     return [iterations, known && !model.free, hint, name !== "walks"];
   }
 
