@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from latentlens.embeddings import Embedding, embed
     from latentlens.errors import LatentLensError
     from latentlens.generation import Generation, generate
-    from latentlens.lenses import CodaLens, Lens, LogitLens
+    from latentlens.jacobian_lens import JacobianLens
+    from latentlens.lens import CodaLens, Lens, LogitLens
     from latentlens.models.base import STOP, At, LatentModel
     from latentlens.models.loading import load
     from latentlens.models.wrapping import wrap
@@ -30,21 +31,24 @@ if TYPE_CHECKING:
     from latentlens.scoring import evaluate, score
     from latentlens.thoughts import latent_cot
     from latentlens.trajectory import Trajectory
+    from latentlens.tuned_lens import TunedLens
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "At": "latentlens.models.base",
-    "CodaLens": "latentlens.lenses",
+    "CodaLens": "latentlens.lens",
     "Embedding": "latentlens.embeddings",
+    "JacobianLens": "latentlens.jacobian_lens",
     "LatentLensError": "latentlens.errors",
     "LatentModel": "latentlens.models.base",
-    "Lens": "latentlens.lenses",
-    "LogitLens": "latentlens.lenses",
+    "Lens": "latentlens.lens",
+    "LogitLens": "latentlens.lens",
     "Generation": "latentlens.generation",
     "Probe": "latentlens.probes",
     "STOP": "latentlens.models.base",
     "Trajectory": "latentlens.trajectory",
+    "TunedLens": "latentlens.tuned_lens",
     "capture": "latentlens.recording",
     "decode": "latentlens.readouts",
     "embed": "latentlens.embeddings",
@@ -65,12 +69,14 @@ __all__ = [
     "CodaLens",
     "Embedding",
     "Generation",
+    "JacobianLens",
     "LatentLensError",
     "LatentModel",
     "Lens",
     "LogitLens",
     "Probe",
     "Trajectory",
+    "TunedLens",
     "capture",
     "decode",
     "embed",

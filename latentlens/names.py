@@ -12,6 +12,7 @@ from pathlib import Path
 from latentlens.errors import FigureError, LatentLensError, LensError
 
 LENSES = ("coda", "logit")
+LENS_FILE = ".safetensors"
 FIGURES = ("stream", "map", "grid", "line")
 SUFFIXES = (".pdf", ".svg", ".png", ".html")
 STYLES = ("default", "neurips", "icml", "icml-wide", "iclr", "acl", "acl-wide")
@@ -33,7 +34,11 @@ def check_name(what: str, came: object, known: Iterable[str], error: type[Latent
 
 
 def check_lens(name: object) -> str:
-    """A lens by name."""
+    """A lens by name, or the path of one that was saved."""
+    if isinstance(name, str) and name.endswith(LENS_FILE):
+        if not Path(name).is_file():
+            raise LensError(f"expected a saved lens at {name}, got no file: fit one with latentlens fit-lens")
+        return name
     return check_name("a lens", name, LENSES, LensError)
 
 
