@@ -19,6 +19,8 @@ SAMPLE = 2_000
 """At most this many states are compared with each other: the comparison is quadratic."""
 NEIGHBOURS = 10
 """How many nearest neighbours are looked at, or fewer where there are hardly more states."""
+WARNING = "UMAP: distances and loops in it are not evidence"
+"""What stands beside every UMAP."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +59,34 @@ class Trust:
         Keeps ...% of the variance; trustworthiness ..., ...% of 9 nearest neighbours kept (all 20 states); steps
         drawn at ... to ... of their length.
         """
-        known = self.steps.values[np.isfinite(self.steps.values)]
-        compared = f"all {self.states:,}" if self.sample == self.states else f"{self.sample:,} of {self.states:,}"
-        said = (
+        linear = self.method != "umap"
+        said = [f"keeps {self.variance:.0%} of the variance"] if np.isfinite(self.variance) else []
+        said = [*said, self._compared, *([self._drawn] if self._drawn else [])]
+        text = "; ".join(said if linear else [WARNING, *said])
+        return f"{text[0].upper()}{text[1:]}."
+
+    @property
+    def _compared(self) -> str:
+        if not self.k:
+            return f"{self.states} states are too few to compare neighbours"
+        whole = self.sample == self.states
+        of = f"all {self.states:,} states" if whole else f"{self.sample:,} of {self.states:,} states"
+        share = "" if whole else ", an equal share of each iteration"
+        return (
             f"trustworthiness {self.trustworthiness:.2f}, {self.neighbours:.0%} of {self.k} nearest neighbours kept "
-            f"({compared} states{'' if self.sample == self.states else ', an equal share of each iteration'})"
+            f"({of}{share})"
         )
-        if self.method == "umap":
-            spread = known.max() / known.min() if len(known) and known.min() > 0 else np.nan
-            warning = "UMAP: distances and loops in it are not evidence"
-            uneven = f"; the same step is drawn up to {spread:.2g} times as long at another iteration"
-            return f"{warning}; {said}{uneven if spread > 1 else ''}."
-        drawn = f"; steps drawn at {known.min():.2f} to {known.max():.2f} of their length" if len(known) else ""
-        return f"Keeps {self.variance:.0%} of the variance; {said}{drawn}."
+
+    @property
+    def _drawn(self) -> str:
+        """How long steps are in the picture; without a unit (UMAP), how uneven that is."""
+        known = self.steps.values[np.isfinite(self.steps.values)]
+        if not len(known):
+            return ""
+        low, high = known.min(), known.max()
+        if self.method != "umap":
+            return f"steps drawn at {low:.2f} to {high:.2f} of their length"
+        return f"the same step is drawn up to {high / low:.2g} times as long at another iteration" if low > 0 else ""
 
 
 @dataclass(eq=False)
