@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from latentlens.embeddings import Embedding, embed
     from latentlens.errors import LatentLensError
     from latentlens.generation import Generation, generate
+    from latentlens.groups import aggregate
     from latentlens.jacobian_lens import JacobianLens
     from latentlens.lens import CodaLens, Lens, LogitLens
     from latentlens.models.base import STOP, At, LatentModel
     from latentlens.models.loading import load
     from latentlens.models.wrapping import wrap
+    from latentlens.motion import dynamics
     from latentlens.probes import Probe
     from latentlens.readouts import decode, logits, token_text
     from latentlens.recording import capture
     from latentlens.scoring import evaluate, score
+    from latentlens.starts import PathIndependence, path_independence
     from latentlens.thoughts import latent_cot
     from latentlens.trajectory import Trajectory
     from latentlens.tuned_lens import TunedLens
@@ -42,6 +45,7 @@ _HOMES = {
     "JacobianLens": "latentlens.jacobian_lens",
     "LatentLensError": "latentlens.errors",
     "LatentModel": "latentlens.models.base",
+    "PathIndependence": "latentlens.starts",
     "Lens": "latentlens.lens",
     "LogitLens": "latentlens.lens",
     "Generation": "latentlens.generation",
@@ -49,14 +53,17 @@ _HOMES = {
     "STOP": "latentlens.models.base",
     "Trajectory": "latentlens.trajectory",
     "TunedLens": "latentlens.tuned_lens",
+    "aggregate": "latentlens.groups",
     "capture": "latentlens.recording",
     "decode": "latentlens.readouts",
+    "dynamics": "latentlens.motion",
     "embed": "latentlens.embeddings",
     "evaluate": "latentlens.scoring",
     "generate": "latentlens.generation",
     "latent_cot": "latentlens.thoughts",
     "load": "latentlens.models.loading",
     "logits": "latentlens.readouts",
+    "path_independence": "latentlens.starts",
     "score": "latentlens.scoring",
     "token_text": "latentlens.readouts",
     "wrap": "latentlens.models.wrapping",
@@ -74,11 +81,14 @@ __all__ = [
     "LatentModel",
     "Lens",
     "LogitLens",
+    "PathIndependence",
     "Probe",
     "Trajectory",
     "TunedLens",
+    "aggregate",
     "capture",
     "decode",
+    "dynamics",
     "embed",
     "errors",
     "evaluate",
@@ -88,6 +98,7 @@ __all__ = [
     "load",
     "logits",
     "models",
+    "path_independence",
     "score",
     "token_text",
     "wrap",

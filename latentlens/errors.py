@@ -48,5 +48,9 @@ class EmbeddingError(LatentLensError):
     """States cannot be laid out in the way that was asked for."""
 
 
+class MotionError(LatentLensError):
+    """Motion cannot be told from these states, or not for this model."""
+
+
 class FigureError(LatentLensError):
     """A figure is unknown, has bad options, or cannot be saved under that name."""
