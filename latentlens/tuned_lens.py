@@ -95,7 +95,7 @@ class TunedLens(FittedLens, LogitLens):
         Raises:
             LensError: options that do not fit, or fewer than two prompts. CaptureError: prompts that cannot be run.
         """
-        _check(model, shared, rank, held_out, epochs=epochs, batch_size=batch_size, patience=patience)
+        _check(model, shared, rank, held_out, learning_rate, epochs=epochs, batch_size=batch_size, patience=patience)
         examples = Examples.make(model, prompts, iterations, positions, seed, progress)
         generator = torch.Generator().manual_seed(seed)
         learned, unseen = split(examples, held_out, generator)
@@ -155,7 +155,7 @@ class TunedLens(FittedLens, LogitLens):
         return lens
 
 
-def _check(model: LatentModel, shared: bool, rank: int | None, held_out: float, **counts: int) -> None:
+def _check(model: LatentModel, shared: bool, rank: int | None, held_out: float, rate: float, **counts: int) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise LensError(f"expected {name} to be a whole number of 1 or more, got {value!r}")
@@ -163,6 +163,8 @@ def _check(model: LatentModel, shared: bool, rank: int | None, held_out: float, 
         raise LensError(f"expected shared to be True or False, got {shared!r}")
     if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= model.d_model):
         raise LensError(f"expected rank to be from 1 to {model.d_model} (d_model) or None, got {rank!r}")
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not rate > 0:
+        raise LensError(f"expected learning_rate to be above 0, got {rate!r}")
     if not 0 < held_out < 1:
         raise LensError(f"expected held_out to be a share between 0 and 1, got {held_out!r}")
 
