@@ -73,8 +73,8 @@ class Trial:
             raise ProbeError("expected targets on both sides of the split, got none on one: give more prompts targets")
         scale = Scale.of(x[inside])
         x = scale(x)
-        penalty = self.penalty or self._chosen(fit, x, target, side)
-        probe = fit(x[inside], target[inside], penalty, None)
+        penalty, start = (self.penalty, None) if self.penalty else self._chosen(fit, x, target, side)
+        probe = fit(x[inside], target[inside], penalty, start)
         scores = measured(probe(x[outside]), target[outside], self.kind)
         shuffled = self._shuffled(target, inside, outside)
         control = fit(x[inside], shuffled[inside], penalty, None)
@@ -83,8 +83,8 @@ class Trial:
         mean, spread = scale.mean.float(), scale.spread.float()
         return Found(mean, spread, probe.weight.float(), probe.bias.float(), scores)
 
-    def _chosen(self, fit: Fit, x: Tensor, target: Tensor, side: Tensor) -> float:
-        """The penalty that does best on a part of the fit split; `x` is standardised by all of it."""
+    def _chosen(self, fit: Fit, x: Tensor, target: Tensor, side: Tensor) -> tuple[float, Linear]:
+        """The penalty that does best on a part of the fit split, and its fit; `x` is standardised by all of it."""
         fitted, tried = side == FITTED, side == TRIED
         if not bool(fitted.any() and tried.any()):
             raise ProbeError("expected more prompts with targets to choose a penalty by, got too few: pass penalty=")

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
-PENALTIES = (10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
+PENALTIES = (10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4)
 """What is tried where no penalty is given, the strongest first."""
 STEPS = 1000
 """Steps of the solver, at most."""
@@ -80,7 +80,7 @@ def softmax_fit(x: Tensor, target: Tensor, penalty: float, start: Linear | None 
         value = -(target * logp).sum() / count + 0.5 * penalty * w.square().sum()
         return float(value), slope.flatten().numpy()
 
-    options = {"maxiter": STEPS, "gtol": 1e-6, "ftol": 1e-11}
+    options = {"maxiter": STEPS, "gtol": 1e-5, "ftol": 1e-9}
     found = minimize(loss, first.flatten().numpy(), jac=True, method="L-BFGS-B", options=options)
     w = torch.from_numpy(found.x).view_as(first)
     return Linear(w[:, :-1].contiguous(), w[:, -1] + base)
@@ -105,13 +105,16 @@ def ridge_fit(x: Tensor, target: Tensor, penalty: float, start: Linear | None = 
     return Linear(weight.T.contiguous(), mean - middle @ weight)
 
 
-def best_penalty(fit: Fit, loss: Callable[[Linear], float], x: Tensor, target: Tensor) -> float:
-    """The penalty whose fit loses least elsewhere, from the strongest on, until it gets worse."""
-    best, least, found = PENALTIES[0], float("inf"), None
+def best_penalty(fit: Fit, loss: Callable[[Linear], float], x: Tensor, target: Tensor) -> tuple[float, Linear]:
+    """The penalty whose fit loses least elsewhere, and that fit.
+
+    From the strongest on, until a tenth of it gains less than a thousandth: a weaker one must earn its keep.
+    """
+    best, found, least = PENALTIES[0], fit(x, target, PENALTIES[0], None), float("inf")
     for penalty in PENALTIES:
-        found = fit(x, target, penalty, found)
-        lost = loss(found)
-        if lost > least:
+        tried = fit(x, target, penalty, found)
+        lost = loss(tried)
+        if lost > 0.999 * least:
             break
-        best, least = penalty, lost
-    return best
+        best, found, least = penalty, tried, lost
+    return best, found
