@@ -13,7 +13,7 @@ import latentlens as ll
 from latentlens.figures.escape import visible
 from latentlens.figures.kinds.grid import cells
 from latentlens.figures.kinds.stream import wide
-from latentlens.figures.style import luminance, on_ramp, slot_colour
+from latentlens.figures.style import DARK, LIGHT, luminance, on_ramp, readable_on, slot_colour
 
 
 def named(figure, name):
@@ -196,3 +196,13 @@ def test_cells_too_narrow_for_a_gap_have_none(wordy):
     out = ll.decode(ll.capture(wordy, "the cat", iterations=60))
     assert ll.figures.grid(out).plotly(width=900).data[0].xgap == 1
     assert ll.figures.grid(out).plotly(width=240).data[0].xgap == 0
+
+
+def test_a_cell_without_a_number_is_the_page_and_its_text_can_be_read_there(walked):
+    drawing = ll.figures.grid(walked.out, color="kl_step")
+    for dark, page in ((False, LIGHT.page), (True, DARK.page)):
+        figure = drawing.plotly(dark=dark)
+        heat, texts = named(figure, "cells"), named(figure, "leaders")
+        assert np.isnan(heat.z[:, 0]).all()
+        first = [colour for x, colour in zip(texts.x, texts.textfont.color) if round(float(x)) == 0]
+        assert set(first) == {readable_on(page)}

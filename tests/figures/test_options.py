@@ -8,6 +8,7 @@ import re
 import pytest
 
 import latentlens as ll
+from latentlens.figures.kinds.grid import COLORS
 from latentlens.names import FIGURES
 
 STREAM = "mode, prompt, position, start, entropy, playhead"
@@ -27,7 +28,12 @@ STREAM = "mode, prompt, position, start, entropy, playhead"
         ("stream", {"position": 29}, "expected a position from -29 to 28 (prompt 0 has 29 tokens), got 29"),
         ("stream", {"start": 24}, "expected start from 0 to 23 (the iterations captured), got 24"),
         ("stream", {"playhead": 25}, "expected playhead from 0 to 24 (the iterations captured), got 25"),
-        ("grid", {"color": "kl"}, "expected color of grid (entropy, kl_to_final, prob), got 'kl'"),
+        ("grid", {"color": "kl"}, f"expected color of grid ({', '.join(COLORS)}), got 'kl'"),
+        (
+            "grid",
+            {"color": "exit_pdf"},
+            "expected a readout of a model with an exit gate for color='exit_pdf' of grid, got one without",
+        ),
         ("grid", {"mark": 40}, "expected a position from -29 to 28 (prompt 0 has 29 tokens), got 40"),
         ("map", {"dims": 4}, "expected dims of map (2, 3), got 4"),
         (

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from latentlens.figures.browser.page import CLEAR, colorbar, colorscale, ink, layout, playhead
 from latentlens.figures.escape import for_browser, visible
-from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, writings
+from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, ramp_of, writings
 from latentlens.figures.kinds.labels import iteration_ticks
 
 SIDES = 150
@@ -66,7 +66,7 @@ def _cells(figure: Grid, table: pd.DataFrame, dark: bool, width: int) -> dict[st
         "hovertemplate": "%{hovertext}<br>" + COLORS[figure.color].split(" [")[0] + " %{z:.3f}<extra></extra>",
         "zmin": low,
         "zmax": high,
-        "colorscale": colorscale(figure.color, dark),
+        "colorscale": colorscale(ramp_of(figure.color), dark),
         "colorbar": colorbar(COLORS[figure.color] + (" (iteration 0 may lie above)" if above else ""), dark),
         "xgap": int(roomy),
         "ygap": 1,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from latentlens.errors import FigureError
 from latentlens.figures.base import Figure, option
 from latentlens.figures.escape import visible
 from latentlens.figures.kinds.places import (
@@ -22,14 +23,26 @@ from latentlens.figures.kinds.places import (
     lengths_of,
     texts,
 )
-from latentlens.figures.style import RAMPS, on_ramp, readable_on
+from latentlens.figures.style import DARK, LIGHT, RAMPS, on_ramp, readable_on
 
 COLORS = {
     "entropy": "entropy [bits]",
     "kl_to_final": "KL to the final prediction [bits]",
     "prob": "probability of the leading candidate",
+    "missing_bits": "KL from the final prediction [bits]",
+    "kl_step": "KL from the iteration before [bits]",
+    "kl_step_back": "KL to the iteration before [bits]",
+    "js_to_final": "Jensen-Shannon divergence to the final prediction [bits]",
+    "total_variation": "total variation to the final prediction",
+    "agreement": "whether the leader is the final one",
+    "margin": "probability of the leader less that of the second",
+    "nucleus_size": "tokens that hold 0.9 of the mass",
+    "exit_pdf": "probability that the exit gate stops here",
+    "exit_cdf": "probability that the exit gate has stopped by here",
 }
-"""What a cell's colour can say, with its unit."""
+"""What a cell's colour can say, with its unit; those below `kl_step` only where the readout was asked for them."""
+SHARES = ("prob", "js_to_final", "total_variation", "agreement", "margin", "exit_pdf", "exit_cdf")
+"""Those from 0 to 1, whatever the readout."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,8 @@ class Grid(Figure):
         """One row a (position, iteration), positions first.
 
         Columns: prompt, position, iteration; token (id) and token_text of the prompt; top (id), top_text and prob of
-        the leading candidate; entropy and kl_to_final [bits]. `attrs`: prompt, tokens, iterations, random_start,
-        mark, commitment (by position), model, lens.
+        the leading candidate; entropy and kl_to_final [bits]; what the colour says, if it is another. `attrs`:
+        prompt, tokens, iterations, random_start, mark, commitment (by position), model, lens.
         """
         check_readout(self.kind, out)
         prompt = check_prompt(out.sizes["prompt"], self.prompt)
@@ -81,6 +94,8 @@ class Grid(Figure):
                 "kl_to_final": here.kl_to_final.values.ravel().astype(float),
             }
         )
+        if self.color not in table:
+            table[self.color] = _asked(here, self.color).values.ravel().astype(float)
         table.attrs = {
             "prompt": prompt,
             "tokens": [str(word) for word in words],
@@ -105,14 +120,29 @@ class Grid(Figure):
         )
 
 
+def _asked(here: xr.Dataset, name: str) -> xr.DataArray:
+    """A statistic that not every readout has."""
+    if name not in here:
+        where = "of a model with an exit gate" if name.startswith("exit") else f'decoded with statistics="{name}"'
+        raise FigureError(f"expected a readout {where} for color={name!r} of grid, got one without")
+    return here[name]
+
+
 def cells(table: pd.DataFrame, column: str) -> np.ndarray:
     """One column as `[position, iteration]`; what both backends draw from."""
     return table[column].to_numpy().reshape(len(table.attrs["tokens"]), -1)
 
 
+def ramp_of(column: str) -> str:
+    """The ramp of a quantity: its own, or that of its kind (shares, divergences, the rest)."""
+    if column in RAMPS:
+        return column
+    return "prob" if column in SHARES else "kl_to_final" if "KL" in COLORS[column] else "entropy"
+
+
 def colour_range(table: pd.DataFrame, column: str) -> tuple[float, float, bool]:
     """Lowest and highest value of the colours, and whether some cells lie above: a random start does not count."""
-    if column == "prob":
+    if column in SHARES:
         return 0.0, 1.0, False
     values = cells(table, column)
     counted = values[:, 1:] if table.attrs["random_start"] and values.shape[1] > 1 else values
@@ -152,8 +182,10 @@ def writings(figure: Grid, table: pd.DataFrame, *, dark: bool, crowded: bool) ->
     """The texts that are shown; each ends where the next begins, or where the cells would need the other ink."""
     visible, words = shown(figure, table, crowded), cells(table, "top_text")
     low, high, _ = colour_range(table, figure.color)
-    ramp, values = RAMPS[figure.color][int(dark)], (cells(table, figure.color) - low) / (high - low)
-    inks = np.array([readable_on(on_ramp(ramp, value)) for value in values.ravel()]).reshape(values.shape)
+    ramp, values = RAMPS[ramp_of(figure.color)][int(dark)], (cells(table, figure.color) - low) / (high - low)
+    page = (DARK if dark else LIGHT).page  # which is seen where there is no number
+    colours = [page if np.isnan(value) else on_ramp(ramp, value) for value in values.ravel()]
+    inks = np.array([readable_on(colour) for colour in colours]).reshape(values.shape)
     out = []
     for row, column in np.argwhere(visible).tolist():
         ends = visible[row, column + 1 :] | (inks[row, column + 1 :] != inks[row, column])

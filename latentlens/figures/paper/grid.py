@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from latentlens.figures.escape import for_paper
-from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, writings
+from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, ramp_of, writings
 from latentlens.figures.kinds.labels import iteration_ticks
 from latentlens.figures.paper.fonts import text_width
 from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, page_of, settings, text_size
@@ -32,7 +32,7 @@ def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
             np.arange(columns + 1) - 0.5,
             np.arange(rows + 1) - 0.5,
             cells(table, figure.color),
-            cmap=colormap(figure.color),
+            cmap=colormap(ramp_of(figure.color)),
             vmin=low,
             vmax=high,
             edgecolors="white",
