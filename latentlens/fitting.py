@@ -96,7 +96,7 @@ def _basis(asked: Asked, own: list[Source]) -> Basis:
         position = int(other)
     elif isinstance(other, str) and not Path(other).exists():
         check_name("fit_on", other, ("all",), EmbeddingError)
-    elif isinstance(other, (Trajectory, str, Path, list, tuple)):
+    elif isinstance(other, (Trajectory, Source, str, Path, list, tuple)):
         runs = list(other) if isinstance(other, (list, tuple)) else [other]
         sources = [_same(run, asked.runs, own) for run in runs]
     elif isinstance(other, Layout):

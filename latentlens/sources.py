@@ -17,10 +17,7 @@ from torch import Tensor
 from latentlens import store
 from latentlens.errors import EmbeddingError, StoreError
 from latentlens.models.base import LatentModel
-from latentlens.trajectory import Trajectory
-
-Run = Trajectory | str | Path
-"""Where states come from: a trajectory in memory, or the path of a saved one, which is then read a prompt at a time."""
+from latentlens.trajectory import Trajectory, identify
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,38 +61,44 @@ class Source:
         """The model that made the states; refuses where it is not known."""
         if self.model is None:
             raise EmbeddingError(
-                "expected a model for space='norm', got states without one: "
-                f"pass Trajectory.load(path, model=ll.load({self.about['model']!r})), or space='raw'"
+                "expected a model for space='norm', got states without one: load them with model=, or pass space='raw'"
             )
         return self.model
 
 
-def source_of(run: Run) -> Source:
-    """A `Source` of a trajectory, or of the path of a saved one.
+Run = Trajectory | str | Path | Source
+"""Where states come from: a trajectory in memory, or the path of a saved one, which is then read a prompt at a time."""
+
+
+def source_of(run: Run, model: LatentModel | None = None) -> Source:
+    """A `Source` of a trajectory, or of the path of a saved one; with `model`, of states that can be normed.
 
     Raises:
-        EmbeddingError: something else. StoreError: a path that is no saved trajectory.
+        EmbeddingError: something else. StoreError: a path that is no saved trajectory, or one of another model.
     """
+    if isinstance(run, Source):
+        return run
     if isinstance(run, (str, Path)):
-        return _on_disk(Path(run))
+        return _on_disk(Path(run), model)
     if not isinstance(run, Trajectory):
         raise EmbeddingError(
             f"expected a trajectory or the path of a saved one, got {type(run).__name__}: pass what ll.capture returns"
         )
-    about = {"model": run.origin.get("name"), "seed": run.seed, "prompts": run.prompts}
-    states = run.states
-    return Source(lambda prompt: states[prompt], run.mask, run.iterations, states.shape[-1], about, run.model)
+    states, about = run.states, {"model": run.origin.get("name"), "seed": run.seed, "prompts": run.prompts}
+    return Source(lambda prompt: states[prompt], run.mask, run.iterations, states.shape[-1], about, model or run.model)
 
 
-def _on_disk(path: Path) -> Source:
+def _on_disk(path: Path, model: LatentModel | None) -> Source:
     arrays, about = store.open_folder(path)
     missing = {"states", "mask"} - arrays.keys()
     if missing:
         raise StoreError(f"expected a whole trajectory in {path}, got one without {sorted(missing)[0]!r}")
-    states, mask = arrays["states"], arrays["mask"]
-    rows = torch.stack([mask[prompt] for prompt in range(mask.shape[0])])
+    if model is not None and identify(model) != about["origin"]:
+        raise StoreError(f"expected the model that made {path}, {about['origin']['name']!r}, got {model.name!r}")
+    states = arrays["states"]
     known = {"model": about["origin"].get("name"), "seed": about["seed"], "prompts": about["prompts"]}
-    return Source(lambda prompt: states[prompt], rows, states.shape[1] - 1, states.shape[-1], known)
+    last, width = states.shape[1] - 1, states.shape[-1]
+    return Source(lambda prompt: states[prompt], arrays["mask"][:], last, width, known, model)
 
 
 def normed(

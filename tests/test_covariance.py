@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_states_far_from_zero_lose_nothing():
 def test_merged_parts_are_one_pass_however_they_are_cut(cuts, seed):
     states = cloud(5000, 20, seed)
     edges = [0, *sorted(set(cuts)), 5000]
-    parts = [streamed(states[a:b]) for a, b in zip(edges, edges[1:])]
+    parts = [streamed(states[a:b]) for a, b in pairwise(edges)]
     whole, joined = streamed(states), Covariance(20)
     for part in parts:
         joined.merge(part)

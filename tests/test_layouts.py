@@ -182,7 +182,11 @@ def test_neighbours_of_other_states_and_a_umap_as_a_frame_are_refused(runs, emb)
         ll.embed(runs[1], "umap", neighbours=emb, progress=False)
     with pytest.raises(EmbeddingError, match="^expected a UMAP embedding in neighbours, got something else: leave it"):
         ll.embed(runs[0], "umap", neighbours=ll.embed(runs[0]), progress=False)
-    with pytest.raises(EmbeddingError, match="^expected a PCA embedding in fit_on, got a UMAP, which places new states"):
+    with pytest.raises(
+        EmbeddingError, match="^expected a PCA embedding in fit_on, got a UMAP, which places new states"
+    ):
         ll.embed(runs[1], fit_on=emb)
-    with pytest.raises(EmbeddingError, match="^expected at least four states for method='umap', got 3: use method='pca"):
+    with pytest.raises(
+        EmbeddingError, match="^expected at least four states for method='umap', got 3: use method='pca"
+    ):
         ll.embed(a_run(cloud(1, 1, 3, 4)), "umap", progress=False)
