@@ -1,11 +1,11 @@
 """Which tokens are followed through the iterations, and how they fare.
 
-In: leaders or a `track` argument, and logits. Out: the probability and the rank of each candidate.
+In: leaders or a `track` argument, and what was said. Out: the log-probability and the rank of each candidate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from latentlens.errors import ReadoutError
 from latentlens.models.base import LatentModel
-from latentlens.statistics import LogitsAt, Statistics
+from latentlens.ordering import greater
+from latentlens.statistics import Said
 
 Track = str | int | Sequence[str | int] | Mapping[str, Sequence[str | int]] | None
 Groups = dict[str, list[int] | None]
@@ -24,32 +25,17 @@ NEXT = "next"
 
 @dataclass
 class Followed:
-    """Candidates of some prompts: token ids (-1: none), and probability and rank by iteration."""
+    """Candidates of some places: token ids (-1: none), and how they fare by iteration; `log_prob` in nats."""
 
-    token: Int[Tensor, "prompt position candidate"]
-    prob: Float[Tensor, "prompt iteration position candidate"]
-    rank: Int[Tensor, "prompt iteration position candidate"]
+    token: Int[Tensor, "place candidate"]
+    log_prob: Float[Tensor, "place iteration candidate"]
+    rank: Int[Tensor, "place iteration candidate"]
 
-    def by_peak(self, limit: int, first: int, also: Sequence[int] = ()) -> Followed:
-        """The `limit` candidates with the highest peak probability from iteration `first` on, highest first.
-
-        Those `also` named are kept whatever their peak.
-        """
-        peak = self.prob[:, first:].amax(1).masked_fill(self.token == -1, -1)
-        named = torch.isin(self.token, torch.tensor(also, dtype=self.token.dtype))
-        place = peak.masked_fill(named, -1).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-        peak = peak.masked_fill(~named & (place >= limit), -1)
-        order = peak.argsort(dim=-1, descending=True, stable=True)
-        wide = order[:, None].expand(-1, self.prob.shape[1], -1, -1)
-        token = self.token.masked_fill(peak < 0, -1).gather(-1, order)
-        found = Followed(token, self.prob.gather(-1, wide), self.rank.gather(-1, wide))
-        used = max(int((found.token != -1).sum(-1).max()), 1)
-        return Followed(found.token[..., :used], found.prob[..., :used], found.rank[..., :used])
-
-    def padded(self, name: str, width: int) -> Tensor:
-        """One of the tensors, widened to `width` candidates."""
-        value = getattr(self, name)
-        return torch.nn.functional.pad(value, (0, width - value.shape[-1]), value=-1)
+    def picked(self, order: Int[Tensor, "place kept"]) -> Followed:
+        """Some of the candidates, by number; -1 for none."""
+        token = self.token.gather(-1, order.clamp(min=0)).masked_fill(order < 0, -1)
+        wide = order.clamp(min=0)[:, None].expand(-1, self.rank.shape[1], -1)
+        return Followed(token, self.log_prob.gather(-1, wide), self.rank.gather(-1, wide))
 
 
 def parse_track(track: Track, model: LatentModel) -> Groups | None:
@@ -102,37 +88,48 @@ class Plan:
         """One label a candidate, or None where each position has its own."""
         return None if self.groups is None else list(self.groups)
 
-    def members(self, stats: Statistics, tokens: Tensor, mask: Tensor) -> list[Tensor]:
-        """Token ids of every candidate at each (prompt, position): the k-th tensor has the k-th of each group."""
-        if self.groups is not None:
-            return tracked_ids(self.groups, tokens, mask)
-        return [leaders(stats.top_token[..., 0], self.first, self.also)]
+    def members(self, following: Int[Tensor, place]) -> list[Int[Tensor, "place candidate"]] | None:
+        """Token ids of every candidate at each place: the k-th tensor has the k-th of each group; None: the leaders.
 
-    def kept(self, followed: Followed) -> Followed:
-        """The leaders with the highest peaks; all of them where they were named."""
-        if self.groups is not None:
-            return followed
-        return followed.by_peak(self.limit, self.first, self.also)
+        `following` is the token that really comes next, or -1.
+        """
+        return None if self.groups is None else tracked_ids(self.groups, following)
+
+    def order(self, token: Tensor, prob: Float[Tensor, "place iteration candidate"]) -> Int[Tensor, "place kept"]:
+        """The numbers of the leaders with the highest peaks, highest first, -1 behind them.
+
+        A peak counts from iteration `first` on; tokens named `also` are kept whatever theirs.
+        """
+        peak = prob[:, self.first :].amax(1).masked_fill(token == -1, -1)
+        named = torch.isin(token, torch.tensor(self.also, dtype=token.dtype, device=token.device))
+        place = peak.masked_fill(named, -1).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+        peak = peak.masked_fill(~named & (place >= self.limit), -1)
+        order = peak.argsort(dim=-1, descending=True, stable=True)
+        order = order.masked_fill(peak.gather(-1, order) < 0, -1)
+        return order[:, : max(int((order >= 0).sum(-1).max()), 1)]
 
 
 def leaders(
-    top: Int[Tensor, "prompt iteration position"], first: int, also: Sequence[int] = ()
-) -> Int[Tensor, "prompt position candidate"]:
+    top: Int[Tensor, "place iteration"], first: int, also: Sequence[int] = ()
+) -> Int[Tensor, "place candidate"]:
     """Every token that leads at some iteration from `first` on, and those `also` named; -1 behind them."""
-    lead = top[:, first:].transpose(1, 2)
-    lead = torch.cat([lead, torch.tensor(also, dtype=lead.dtype).expand(*lead.shape[:2], -1)], -1)
+    lead = top[:, first:]
+    lead = torch.cat([lead, torch.tensor(also, dtype=lead.dtype, device=lead.device).expand(len(lead), -1)], -1)
     ordered, _ = lead.sort(-1)
     fresh = torch.ones_like(ordered, dtype=torch.bool)
-    fresh[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     width = int(fresh.sum(-1).max())
-    order = (~fresh).to(torch.uint8).argsort(dim=-1, stable=True)[..., :width]
+    order = (~fresh).to(torch.uint8).argsort(dim=-1, stable=True)[:, :width]
     return ordered.masked_fill(~fresh, -1).gather(-1, order)
 
 
-def tracked_ids(groups: Groups, tokens: Tensor, mask: Tensor) -> list[Tensor]:
-    """The members of each group at each (prompt, position): the k-th tensor has every group's k-th token, or -1."""
-    following = torch.where(mask[:, 1:], tokens[:, 1:], -1)
-    following = torch.nn.functional.pad(following, (0, 1), value=-1)
+def following(tokens: Int[Tensor, "prompt position"], mask: Tensor) -> Int[Tensor, "prompt position"]:
+    """The token that really follows each one, or -1."""
+    return torch.nn.functional.pad(torch.where(mask[:, 1:], tokens[:, 1:], -1), (0, 1), value=-1)
+
+
+def tracked_ids(groups: Groups, following: Int[Tensor, place]) -> list[Int[Tensor, "place candidate"]]:
+    """The members of each group at each place: the k-th tensor has every group's k-th token, or -1."""
     most = max(1 if ids is None else len(ids) for ids in groups.values())
     out = []
     for member in range(most):
@@ -146,35 +143,22 @@ def tracked_ids(groups: Groups, tokens: Tensor, mask: Tensor) -> list[Tensor]:
     return out
 
 
-def gather(
-    logits_at: LogitsAt,
-    normaliser: Float[Tensor, "prompt iteration position"],
-    members: list[Int[Tensor, "prompt position candidate"]],
-    prompts: int,
-    tick: Callable[[int], None],
-) -> Followed:
-    """Probability (summed over the members of a group) and rank (of its best member), iteration by iteration."""
-    probs, ranks = [], []
-    for iteration in range(normaliser.shape[1]):
-        logits = logits_at(iteration)
-        scale = normaliser[:, iteration, :, None].to(logits.device)
-        prob = torch.zeros(members[0].shape, device=logits.device)
-        best = torch.full(members[0].shape, -torch.inf, device=logits.device)
-        for ids in members:
-            ids = ids.to(logits.device)
-            value = logits.gather(-1, ids.clamp(min=0)).masked_fill(ids < 0, -torch.inf)
-            prob += (value - scale).exp()
-            best = torch.maximum(best, value)
-        probs.append(prob.cpu())
-        ranks.append(_rank(logits, best).cpu())
-        tick(prompts)
-    return Followed(members[0], torch.stack(probs, 1), torch.stack(ranks, 1))
+def follow(said: Said, members: list[Int[Tensor, "place candidate"]]) -> Followed:
+    """Log-probability (of all members of a group together) and rank (of its best member); logits as they came."""
+    values = torch.stack([_values(said.logits, ids) for ids in members])
+    log_prob = values.logsumexp(0) - said.normaliser[..., None]
+    best = values.amax(0).masked_fill(members[0][:, None] < 0, torch.inf)  # no token: nothing to count
+    return Followed(members[0], log_prob, greater(said.logits, best, said.top))
 
 
-def _rank(logits: Tensor, value: Tensor) -> Tensor:
-    """How many logits are strictly greater; one candidate at a time, so that no [.., candidate, vocab] is made."""
-    columns = [(logits > value[..., c : c + 1]).sum(-1) for c in range(value.shape[-1])]
-    return torch.stack(columns, -1)
+def log_probs(said: Said, token: Int[Tensor, "place candidate"]) -> Float[Tensor, "place iteration candidate"]:
+    """Log-probabilities alone, without a pass over the vocabulary; -inf where there is no token."""
+    return _values(said.logits, token) - said.normaliser[..., None]
+
+
+def _values(logits: Tensor, ids: Tensor) -> Tensor:
+    wide = ids[:, None].expand(-1, logits.shape[1], -1)
+    return logits.gather(-1, wide.clamp(min=0)).masked_fill(wide < 0, -torch.inf)
 
 
 def _token_id(item: str | int, model: LatentModel) -> int:

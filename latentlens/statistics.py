@@ -1,118 +1,202 @@
-"""Logits to numbers, one iteration at a time: top-k, entropy, divergences.
+"""Logits to numbers: entropies, divergences and how the mass is spread, all from one pass.
 
-In: a function that gives the logits of an iteration. Out: tensors over prompt, iteration, position, on the CPU.
-Bits everywhere. Knows nothing about tokens' texts or datasets.
+In: float32 logits of one or several places, `[place, iteration, vocab]`. Out: tensors over place and iteration, in
+bits. Knows nothing about models, tokens' texts or datasets.
+
+With `p_r = softmax(z_r)` every entropy and every divergence is made of dot products,
+
+    KL(p_r || p_q) = p_r . z_r - p_r . z_q - log S_r + log S_q,    S_r = sum exp z_r,
+
+so that one `exp` a logit and one product of `p` with `z` give them all. `plain_*` say the same term by term; they are
+what the tests compare with, and what is used where a logit is -inf.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Set
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentlens.lenses import Lens
-from latentlens.trajectory import Trajectory
+from latentlens.ordering import best, nucleus
 
-LogitsAt = Callable[[int], Float[Tensor, "prompt position vocab"]]
 LN2 = math.log(2)
-BUFFERS = 6
-"""How many tensors of the size of one iteration's logits are alive at once while statistics are made."""
-
-
-class LogitStream:
-    """The logits of a trajectory through a lens, a few prompts and one iteration at a time.
-
-    A chunk's logits are kept for the second pass where all of its iterations fit into the budget.
-    """
-
-    def __init__(self, traj: Trajectory, lens: Lens, budget: int) -> None:
-        self.traj, self.lens, self.budget = traj, lens, budget
-        self.model = traj.needs_model()
-        self.bytes_a_prompt = traj.tokens.shape[1] * self.model.vocab_size * 4
-        fit = max(budget // (self.bytes_a_prompt * (BUFFERS + traj.iterations + 1)), 1)
-        self.chunks = torch.arange(len(traj.tokens)).split(fit)
-
-    def __len__(self) -> int:
-        return len(self.traj.tokens)
-
-    def open(self, rows: Tensor, *, upcast: bool = True) -> LogitsAt:
-        """A function from an iteration to the logits of these prompts, in float32 unless `upcast` is off."""
-        states = self.traj.states[rows].to(self.model.device)
-        start = states[:, 0] if self.model.steps else None
-        context = self.model.begin(
-            self.traj.tokens[rows], mask=self.traj.mask[rows], seed=self.traj.seed, initial_state=start
-        )
-        held: dict[int, Tensor] = {}
-        count = self.traj.iterations + 1
-        keep = len(rows) * self.bytes_a_prompt * (BUFFERS + count) <= self.budget
-
-        def logits_at(iteration: int) -> Tensor:
-            if iteration in held:
-                return held[iteration]
-            out = self.lens.logits(self.model, states[:, iteration], context, iteration)
-            out = out.float() if upcast else out
-            if keep:
-                held[iteration] = out
-            return out
-
-        return logits_at
+SPAN = 3
+"""Steps between iterations whose dot products are made at once: more are not needed, and cost more than they save."""
+NUCLEUS = 0.9
+"""The share of the mass that `nucleus_size` asks for."""
+TINY = 1e-30
+"""Below it a probability adds nothing to an entropy in float32; above it, logarithms are fast."""
 
 
 @dataclass
-class Statistics:
-    """What does not depend on candidates, `[prompt, iteration, position]` (and `k`); bits."""
+class Said:
+    """Logits, their distributions and the best tokens, of some places and iterations.
 
-    top_token: Int[Tensor, "prompt iteration position k"]
-    top_prob: Float[Tensor, "prompt iteration position k"]
-    entropy: Float[Tensor, "prompt iteration position"]
-    kl_to_final: Float[Tensor, "prompt iteration position"]
-    missing_bits: Float[Tensor, "prompt iteration position"]
-    kl_step: Float[Tensor, "prompt iteration position"]
-    normaliser: Float[Tensor, "prompt iteration position"]
+    `logits` are relative to the best one after `relative()`; `log_mass` is the log of the sum of the exponentials of
+    those, and `mass` what rounding makes of the sum of `probs`.
+    """
 
-    @classmethod
-    def collect(
-        cls, logits_at: LogitsAt, last: int, top_k: int, prompts: int, tick: Callable[[int], None]
-    ) -> Statistics:
-        """One pass over the iterations; `tick` is told how many states are done."""
-        final = _log_probabilities(logits_at(last))[0]
-        before: Tensor | None = None
-        rows: list[tuple[Tensor, ...]] = []
-        for iteration in range(last + 1):
-            logp, normaliser = _log_probabilities(logits_at(iteration))
-            top = logp.topk(top_k, dim=-1)
-            step = _kl(before, logp) if before is not None else torch.full_like(normaliser, torch.nan)
-            p = logp.exp()
-            row = (
-                top.indices,
-                top.values.exp(),
-                (p * logp).sum(-1).div(-LN2).clamp(min=0),
-                (p * (logp - final)).sum(-1).div(LN2).clamp(min=0),
-                _kl(final, logp),
-                step,
-                normaliser,
-            )
-            rows.append(tuple(value.cpu() for value in row))
-            before = logp
-            tick(prompts)
-        return cls(*(torch.stack(column, dim=1) for column in zip(*rows)))
+    logits: Float[Tensor, "place iteration vocab"]
+    probs: Float[Tensor, "place iteration vocab"]
+    top: Float[Tensor, "place iteration k"]
+    top_token: Int[Tensor, "place iteration k"]
+    mass: Float[Tensor, "place iteration"]
+    log_mass: Float[Tensor, "place iteration"]
 
     @classmethod
-    def joined(cls, parts: list[Statistics]) -> Statistics:
-        """Chunks of prompts, one after the other."""
-        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+    def read(cls, logits: Float[Tensor, "place iteration vocab"], top_k: int) -> Said:
+        """The best `top_k` and the softmax, in float32."""
+        top, token = best(logits, top_k)
+        probs = torch.softmax(logits, -1)
+        mass = probs.sum(-1)
+        log_mass = mass.log() - probs.gather(-1, token[..., :1])[..., 0].log()
+        return cls(logits, probs, top, token, mass, log_mass)
+
+    @property
+    def normaliser(self) -> Float[Tensor, "place iteration"]:
+        """The log of the sum of the exponentials of the logits as they came."""
+        return self.top[..., 0] + self.log_mass
+
+    def relative(self) -> Said:
+        """Take the best logit from every logit, in place: dot products lose less to rounding."""
+        self.logits.sub_(self.top[..., :1])
+        return self
+
+    def at(self, part: slice) -> Said:
+        """Some of the iterations, nothing copied."""
+        return Said(*(value[:, part] for value in vars(self).values()))
 
 
-def _log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Natural log-probabilities and their normaliser; one way for all, so that a state is at 0 bits from itself."""
-    normaliser = logits.logsumexp(-1)
-    return logits - normaliser[..., None], normaliser
+def divergences(said: Said, final: Said, *, ends: bool, wanted: Set[str]) -> dict[str, Tensor]:
+    """Every statistic over place and iteration; `said` and `final` (one iteration) are relative.
+
+    `ends` says that the last iteration is the final one itself. Steps are NaN at the first.
+    """
+    out = _by_products(said, final)
+    if not all(bool(value[:, name.startswith("kl_step") :].isfinite().all()) for name, value in out.items()):
+        out = _term_by_term(said, final)
+    if ends:  # a distribution is at 0 bits from itself, however it is rounded
+        out["kl_to_final"][:, -1] *= 0
+        out["missing_bits"][:, -1] *= 0
+    if "kl_step_back" not in wanted:
+        del out["kl_step_back"]
+    return out | _shapes(said, final, wanted, ends)
 
 
-def _kl(logp: Tensor, logq: Tensor) -> Tensor:
-    """KL(p || q) in bits over the last axis; rounding never makes it negative."""
-    return (logp.exp() * (logp - logq)).sum(-1).div(LN2).clamp(min=0)
+def leader_statistics(said: Said, final_token: Int[Tensor, place], wanted: Set[str]) -> dict[str, Tensor]:
+    """What the best tokens alone say: how far ahead the first is, and whether it is the final one."""
+    out = {}
+    if "margin" in wanted:
+        probs = (said.top[..., :2] - said.normaliser[..., None]).exp()
+        out["margin"] = probs[..., 0] - probs[..., 1] if probs.shape[-1] > 1 else probs[..., 0]
+    if "agreement" in wanted:
+        out["agreement"] = (said.top_token[..., 0] == final_token[:, None]).float()
+    return out
+
+
+def plain_entropy(logp: Float[Tensor, "... vocab"]) -> Float[Tensor, "..."]:
+    """The entropy in bits of log-probabilities, term by term; 0 log 0 is 0.
+
+    >>> plain_entropy(torch.tensor([0.5, 0.5]).log()).tolist()
+    1.0
+    """
+    p = logp.exp()
+    return (p * logp).masked_fill_(p == 0, 0).sum(-1).div(-LN2).clamp(min=0)
+
+
+def plain_kl(logp: Float[Tensor, "... vocab"], logq: Float[Tensor, "... vocab"]) -> Float[Tensor, "..."]:
+    """KL(p || q) in bits, term by term: infinite where q rules out what p does not; never below 0.
+
+    >>> plain_kl(torch.tensor([0.5, 0.5]).log(), torch.tensor([1.0, 0.0]).log()).tolist()
+    inf
+    """
+    p = logp.exp()
+    return (p * (logp - logq)).masked_fill_(p == 0, 0).sum(-1).div(LN2).clamp(min=0)
+
+
+def _by_products(said: Said, final: Said) -> dict[str, Tensor]:
+    """Entropies and divergences from dot products of probabilities and logits."""
+    own, step, back = _neighbours(said.probs, said.logits)
+    last = _dot(final.probs, final.logits) / final.mass
+    to_final = _dot(said.probs, final.logits)
+    from_final = _dot(said.logits, final.probs)
+    mean, level = own / said.mass, said.log_mass
+    before, level_before = mean.roll(1, 1), level.roll(1, 1)
+    out = {
+        "entropy": level - mean,
+        "kl_to_final": mean - to_final / said.mass - level + final.log_mass,
+        "missing_bits": last - from_final / final.mass - final.log_mass + level,
+        "kl_step": before - step / said.mass.roll(1, 1) - level_before + level,
+        "kl_step_back": mean - back / said.mass - level + level_before,
+    }
+    return {name: _bits(value) for name, value in out.items()}
+
+
+def _term_by_term(said: Said, final: Said) -> dict[str, Tensor]:
+    """The same, by the plain formulas."""
+    logp, end = (s.logits - s.log_mass[..., None] for s in (said, final))
+    none = torch.full_like(said.mass[:, :1], torch.nan)
+    return {
+        "entropy": plain_entropy(logp),
+        "kl_to_final": plain_kl(logp, end),
+        "missing_bits": plain_kl(end, logp),
+        "kl_step": torch.cat([none, plain_kl(logp[:, :-1], logp[:, 1:])], 1),
+        "kl_step_back": torch.cat([none, plain_kl(logp[:, 1:], logp[:, :-1])], 1),
+    }
+
+
+def _shapes(said: Said, final: Said, wanted: Set[str], ends: bool) -> dict[str, Tensor]:
+    """What needs a pass of its own over the vocabulary."""
+    out, room = {}, None
+    if "total_variation" in wanted:
+        room = torch.sub(said.probs, final.probs)
+        out["total_variation"] = torch.linalg.vector_norm(room, 1, -1).div(2).clamp(max=1)
+    if "js_to_final" in wanted:
+        room = torch.add(said.probs, final.probs, out=room).div_(2)
+        both = _entropy_sum(room)
+        each = _entropy_sum(said.probs, room)
+        end = each[:, -1:] if ends else _entropy_sum(final.probs)
+        out["js_to_final"] = (both - (each + end) / 2).div(LN2).clamp(0, 1)
+        if ends:
+            out["js_to_final"][:, -1] *= 0
+    if "nucleus_size" in wanted:
+        out["nucleus_size"] = nucleus(said.probs, NUCLEUS).float()
+    return out
+
+
+def _entropy_sum(probs: Tensor, room: Tensor | None = None) -> Tensor:
+    """-sum p log p in nats; the logarithms go into `room`."""
+    logs = torch.clamp(probs, min=TINY, out=room).log_()
+    return -logs.mul_(probs).sum(-1)
+
+
+def _neighbours(probs: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`p_r . z_r`, `p_{r-1} . z_r` and `p_r . z_{r-1}` (NaN at the first), from products of overlapping spans."""
+    spans = (probs.shape[1] - 1) // SPAN
+    rest = slice(spans * SPAN, None)
+    products = [(probs[:, rest] @ logits[:, rest].transpose(1, 2))[:, None]]
+    if spans:  # [place, span, vocab, iteration], nothing copied
+        p, z = (values.unfold(1, SPAN + 1, SPAN) for values in (probs, logits))
+        products.insert(0, p.transpose(-1, -2) @ z)
+    own = [product.diagonal(0, -2, -1) for product in products]
+    own[0] = own[0][..., :SPAN] if spans else own[0]  # a span's last iteration is the first of the next
+    step, back = ([product.diagonal(k, -2, -1) for product in products] for k in (1, -1))
+    none = torch.full_like(probs[:, :1, 0], torch.nan)
+    return _side_by_side(own), _side_by_side([none, *step]), _side_by_side([none, *back])
+
+
+def _side_by_side(parts: list[Tensor]) -> Float[Tensor, "place iteration"]:
+    return torch.cat([part.flatten(1) for part in parts], 1)
+
+
+def _dot(rows: Tensor, one: Tensor) -> Tensor:
+    """Dot products over the vocabulary of every iteration with a single one, or of single ones."""
+    return (rows @ one.transpose(1, 2))[..., 0]
+
+
+def _bits(nats: Tensor) -> Tensor:
+    return nats.div(LN2).clamp(min=0)

@@ -149,12 +149,18 @@ class Trajectory:
             )
         except KeyError as error:
             raise StoreError(f"expected a whole trajectory in {path}, got one without {error}") from None
-        if model is not None and identify(model) != traj.origin:
-            raise StoreError(
-                f"expected the model that made {path} ({_described(traj.origin)}), got {_described(identify(model))}"
-            )
+        if model is not None:
+            check_origin(path, traj.origin, model)
         traj.model = model
         return traj
+
+
+def check_origin(path: str | Path, origin: dict[str, Any], model: LatentModel) -> None:
+    """Refuse a model that did not make what is stored at `path`."""
+    if identify(model) != origin:
+        raise StoreError(
+            f"expected the model that made {path} ({_described(origin)}), got {_described(identify(model))}"
+        )
 
 
 def identify(model: LatentModel) -> dict[str, Any]:

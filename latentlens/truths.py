@@ -1,31 +1,30 @@
 """The exact answer, where the model's task knows it, beside what the model says.
 
-In: a trajectory of a model with a `truth`. Out: probabilities of candidates, and KL(truth || p_r) in bits.
+In: a model with a `truth`, its prompts and logits. Out: probabilities of candidates, and KL(truth || p_r) in bits.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from latentlens.errors import LatentLensError
-from latentlens.statistics import LogitsAt
-from latentlens.trajectory import Trajectory
+from latentlens.models.base import LatentModel
 
 Truth = dict[int, float]
 """Token id to exact probability."""
 
 
-def known_truths(traj: Trajectory) -> list[Truth | None]:
+def known_truths(model: LatentModel, prompts: Sequence[str] | None, count: int) -> list[Truth | None]:
     """The exact answer to each prompt, or None where there is none (another model, or a prompt without a query)."""
-    model = traj.needs_model()
-    if model.truth is None or traj.prompts is None or model.tokenizer is None:
-        return [None] * len(traj.tokens)
+    if model.truth is None or prompts is None or model.tokenizer is None:
+        return [None] * count
     out: list[Truth | None] = []
-    for prompt in traj.prompts:
+    for prompt in prompts:
         try:
             exact = model.truth(prompt)
         except LatentLensError:  # no query in this prompt: it has no answer, and that is all right
@@ -36,26 +35,25 @@ def known_truths(traj: Trajectory) -> list[Truth | None]:
 
 
 def truth_bits(
-    logits_at: LogitsAt,
-    normaliser: Float[Tensor, "prompt iteration position"],
-    truths: list[Truth | None],
-    mask: Tensor,
-) -> Float[Tensor, "prompt iteration position"]:
-    """KL(truth || p_r) in bits at each prompt's last token, where its truth is known; NaN elsewhere."""
+    logits: Float[Tensor, "place iteration vocab"],
+    normaliser: Float[Tensor, "place iteration"],
+    truths: Sequence[Truth | None],
+) -> Float[Tensor, "place iteration"]:
+    """KL(truth || p_r) in bits at each place whose truth is known; NaN elsewhere."""
     out = torch.full_like(normaliser, torch.nan)
-    known = [row for row, truth in enumerate(truths) if truth is not None]
-    for iteration in range(normaliser.shape[1] if known else 0):
-        logits = logits_at(iteration)
-        for row in known:
-            last = int(mask[row].sum()) - 1
-            exact = truths[row] or {}
-            said = logits[row, last, list(exact)].cpu() - normaliser[row, iteration, last]
-            terms = [p * (math.log2(p) - float(lp) / math.log(2)) for p, lp in zip(exact.values(), said)]
-            out[row, iteration, last] = max(sum(terms), 0.0)
+    for place, exact in enumerate(truths):
+        if exact is None:
+            continue
+        share = torch.tensor(list(exact.values()), dtype=torch.float64)
+        said = (logits[place][:, list(exact)] - normaliser[place, :, None]).double().cpu()
+        bits = (share * (share.log2() - said / math.log(2))).sum(-1)
+        out[place] = bits.clamp(min=0).to(out)
     return out
 
 
-def truth_of(token: Tensor, truths: list[Truth | None], mask: Tensor) -> Float[Tensor, "prompt position candidate"]:
+def truth_of(
+    token: Int[Tensor, "prompt position candidate"], truths: Sequence[Truth | None], mask: Tensor
+) -> Float[Tensor, "prompt position candidate"]:
     """The exact probability of each candidate at each prompt's last token; NaN where it is not known."""
     out = torch.full(token.shape, torch.nan)
     for row, truth in enumerate(truths):

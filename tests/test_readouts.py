@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import Halving, Scripted
@@ -173,7 +174,7 @@ def test_decode_holds_one_iteration_at_a_time_where_the_budget_is_small(wordy):
     traj = ll.capture(wordy, ["the cat sat"] * 9, iterations=3)
     small = ll.decode(traj, Counting(), budget=1)
     assert alive == 1
-    assert small.equals(ll.decode(traj, "logit").assign_attrs(lens="logit"))
+    xr.testing.assert_allclose(small, ll.decode(traj, "logit"), atol=1e-5)  # products of other sizes round otherwise
 
 
 @settings(max_examples=25, deadline=None)
@@ -237,9 +238,9 @@ def test_an_already_normed_state_is_not_normed_again_but_its_start_is():
 
 
 def test_every_variable_has_a_long_name_and_a_unit(wordy):
-    out = ll.decode(ll.capture(wordy, "a b", iterations=1))
+    out = ll.decode(ll.capture(wordy, "a b", iterations=1), statistics="all")
     unnamed = [n for n, v in out.data_vars.items() if not {"long_name", "units"} <= set(v.attrs)]
-    assert unnamed == ["text", "candidate_label"]
+    assert unnamed == []
 
 
 def test_the_known_truth_is_measured_in_bits_at_the_last_position(folder):

@@ -1,0 +1,136 @@
+"""All numbers of some places from one pass over their logits.
+
+In: a `Feed` and what is asked for. Out: named tensors over place and iteration, on the CPU. Where all iterations of a
+place fit into the budget, its logits are made once and read while they are in the cache; otherwise a window of
+iterations at a time, and the leaders, known only at the end, in a second pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from latentlens.candidates import Followed, Plan, follow, leaders, log_probs
+from latentlens.feeds import Cut, Feed
+from latentlens.statistics import Said, divergences, leader_statistics
+from latentlens.truths import Truth, truth_bits
+
+UNIT = 3 * 2**20
+"""Bytes of logits that are read together: what stays in the cache of two cores while several statistics are taken."""
+Row = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted of every place."""
+
+    top_k: int
+    wanted: frozenset[str]
+    plan: Plan
+    vocab_size: int
+
+    @property
+    def depth(self) -> int:
+        """How many of the best tokens are looked for: two at least, for the margin between them."""
+        return min(max(self.top_k, 2), self.vocab_size)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Some places: the token that follows each (-1: none), and the exact answer where it is known."""
+
+    following: Int[Tensor, place]
+    truths: Sequence[Truth | None]
+
+    def at(self, part: slice) -> Places:
+        return Places(self.following[part], self.truths[part])
+
+
+def read_feed(feed: Feed, asked: Asked, places: Places, budget: int, tick: Callable[[int], None]) -> Iterator[Row]:
+    """The numbers of every place of a feed, some places at a time; `tick` is told how many states are done."""
+    for cut in feed.cuts(budget):
+        if cut.window >= feed.count:
+            yield from _whole(feed.window(cut.places, 0, feed.count), asked, places.at(cut.places), tick)
+        else:
+            yield _windowed(feed, cut, asked, places.at(cut.places), tick)
+
+
+def _whole(
+    logits: Float[Tensor, "place iteration vocab"], asked: Asked, places: Places, tick: Callable[[int], None]
+) -> Iterator[Row]:
+    """Places of which all iterations are at hand."""
+    size = max(UNIT // (4 * logits[0].numel()), 1)
+    for start in range(0, len(logits), size):
+        part = slice(start, start + size)
+        said, some = Said.read(logits[part], asked.depth), places.at(part)
+        members = asked.plan.members(some.following.to(logits.device))
+        if members is None:
+            token = leaders(said.top_token[..., 0], asked.plan.first, asked.plan.also)
+            order = asked.plan.order(token, log_probs(said, token).exp())
+            members = [token.gather(-1, order.clamp(min=0)).masked_fill(order < 0, -1)]
+        found = _raw(said, some, follow(said, members))
+        said.relative()
+        yield _on_cpu(found | _numbers(said, said.at(slice(-1, None)), asked, ends=True))
+        tick(said.mass.numel())
+
+
+def _windowed(feed: Feed, cut: Cut, asked: Asked, places: Places, tick: Callable[[int], None]) -> Row:
+    """Places of which a window of iterations is at hand at a time, beside the last one."""
+    final = Said.read(feed.window(cut.places, feed.count - 1, feed.count), asked.depth).relative()
+    members = asked.plan.members(places.following.to(final.mass.device))
+    rows = []
+    for start, said in _windows(feed, cut, asked.depth):
+        found = _raw(said, places, follow(said, members) if members is not None else None)
+        said.relative()
+        ends = start + cut.window >= feed.count
+        row = found | _numbers(said, final, asked, ends=ends)
+        rows.append({name: value[:, start > 0 :] for name, value in row.items() if name != "token"})
+        tick(rows[-1]["entropy"].numel())
+    out = {name: torch.cat([row[name] for row in rows], 1) for name in rows[0]}
+    if members is not None:
+        return _on_cpu(out | {"token": members[0]})
+    return _on_cpu(out | _second_pass(feed, cut, asked, out["top_token"][..., 0]))
+
+
+def _windows(feed: Feed, cut: Cut, depth: int) -> Iterator[tuple[int, Said]]:
+    """Windows of iterations, each with the one before it in front (but the first), and where each starts."""
+    for start in range(0, feed.count, cut.window):
+        stop = min(start + cut.window, feed.count)
+        yield start, Said.read(feed.window(cut.places, max(start - 1, 0), stop), depth)
+
+
+def _second_pass(feed: Feed, cut: Cut, asked: Asked, top: Int[Tensor, "place iteration"]) -> Row:
+    """The leaders, once it is known who led."""
+    token = leaders(top, asked.plan.first, asked.plan.also)
+    parts = []
+    for start, said in _windows(feed, cut, asked.depth):
+        part = follow(said, [token])
+        parts.append(Followed(token, part.log_prob[:, start > 0 :], part.rank[:, start > 0 :]))
+    whole = Followed(token, *(torch.cat([getattr(p, n) for p in parts], 1) for n in ("log_prob", "rank")))
+    return vars(whole.picked(asked.plan.order(token, whole.log_prob.exp())))
+
+
+def _raw(said: Said, places: Places, followed: Followed | None) -> Row:
+    """What is read off the logits as they came."""
+    out = {} if followed is None else dict(vars(followed))
+    if any(truth is not None for truth in places.truths):
+        out["truth_bits"] = truth_bits(said.logits, said.normaliser, places.truths)
+    else:
+        out["truth_bits"] = torch.full_like(said.mass, torch.nan)
+    return out
+
+
+def _numbers(said: Said, final: Said, asked: Asked, *, ends: bool) -> Row:
+    """What is read off relative logits: the best tokens and every statistic."""
+    prob = (said.top[..., : asked.top_k] - said.normaliser[..., None]).exp()
+    out = {"top_token": said.top_token[..., : asked.top_k], "top_prob": prob}
+    out |= leader_statistics(said, final.top_token[:, -1, 0], asked.wanted)
+    return out | divergences(said, final, ends=ends, wanted=asked.wanted)
+
+
+def _on_cpu(row: Row) -> Row:
+    return {name: value.cpu() for name, value in row.items()}
