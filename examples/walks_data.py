@@ -21,10 +21,10 @@ WALK = MOST_STEPS + 1
 UNFINISHED = -1
 """The kind of a query for more steps than there are iterations."""
 GRAPHS = (  # how often, and the options of `draw`
-    (0.25, ((4, 7), (1, 3), True)),
-    (0.50, ((5, 5), (1, 2), False)),
-    (0.20, ((4, 7), (1, 2), True)),
-    (0.05, ((4, 7), (1, 1), False)),
+    (0.15, ((4, 7), (1, 3), True)),
+    (0.70, ((5, 5), (1, 2), False)),
+    (0.12, ((4, 7), (1, 2), True)),
+    (0.03, ((4, 7), (1, 1), False)),
 )
 
 
