@@ -32,6 +32,7 @@ from latentlens.truths import Truth, known_truths
 __all__ = ["decode", "logits", "positions_of", "token_text"]
 
 BUDGET = 512 * 2**20
+TOP_K = 10
 
 
 def decode(
@@ -46,7 +47,7 @@ def decode(
     iterations: int | None = None,
     seed: int | None = None,
     model: LatentModel | None = None,
-    top_k: int = 10,
+    top_k: int = TOP_K,
     track: Track = None,
     also: Track = None,
     max_candidates: int = 10,
@@ -67,7 +68,7 @@ def decode(
         lens: None or "coda" is the model's own answer; "logit" leaves the coda out; or a `Lens`.
         prompts, tokens, mask, iterations, seed: with a model only, as in `capture`.
         model: with a path only: the model that made the trajectory.
-        top_k: how many of the best tokens to keep (at most the vocabulary).
+        top_k: how many of the best tokens to keep; all of them where the vocabulary has less than 10.
         track: candidates to follow: texts, token ids, `{"Paris": [" Paris", "Paris"]}` (one answer, several
             tokens), or "next" (the token that really follows). None follows every token that is top-1 at some
             iteration of that (prompt, position), by peak probability; `s_0` does not count where it is random.
@@ -117,6 +118,8 @@ def decode(
     _check_counts(top_k=top_k, max_candidates=max_candidates, budget=budget)
     wanted = check_statistics(statistics)
     given = input_of(source, model=model, tokens=tokens, mask=mask, iterations=iterations, seed=seed, prompts=run)
+    if top_k > max(given.model.vocab_size, TOP_K):
+        raise ReadoutError(f"expected top_k of at most {given.model.vocab_size}, the vocabulary, got {top_k}")
     reader = find_lens(chosen)
     truths = known_truths(given.model, given.prompts, len(given.tokens))
     named = sorted({token for truth in truths for token in truth or {}}) if also == "truth" else also

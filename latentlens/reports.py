@@ -1,6 +1,7 @@
 """A readout at one position, as text for a terminal and as JSON.
 
-In: what `decode` returned for one prompt. Out: a string; JSON has every number unrounded, and null where there is none.
+In: what `decode` returned for one prompt. Out: a string; JSON has every number unrounded, and null where
+there is none or it is infinite.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from latentlens.quantities import DEFAULT, ON_REQUEST
 from latentlens.readouts import token_text
 from latentlens.trajectory import Trajectory
 
@@ -39,6 +41,7 @@ def as_dict(out: xr.Dataset, traj: Trajectory, position: int) -> dict[str, Any]:
         "token": str(token_text(out, cell.token.values)),
         "commitment": int(cell.commitment),
         "settled": bool(cell.settled),
+        **({"leader_changes": int(cell.leader_changes)} if "leader_changes" in cell else {}),
         "iterations": [_iteration(out, cell.sel(iteration=r), used) for r in out.iteration.values],
     }
     if "truth" in cell and not np.isnan(cell.truth.values[used]).any():
@@ -83,10 +86,14 @@ def as_text(out: xr.Dataset, traj: Trajectory, position: int) -> str:
 
 def _iteration(out: xr.Dataset, row: xr.Dataset, used: np.ndarray) -> dict[str, Any]:
     texts = token_text(out, row.top_token.values)
-    names = ("entropy", "kl_to_final", "missing_bits", "kl_step", "truth_bits")
+    names = (*DEFAULT, *ON_REQUEST, "truth_bits")
     return {
         "iteration": int(row.iteration),
-        **{name: _number(row[name]) for name in names if name in row},
+        **{
+            name: _number(row[name])
+            for name in names
+            if name in row and row[name].ndim == 0 and name != "leader_changes"
+        },
         "top": [
             {"token": int(t), "text": str(text), "prob": float(p)}
             for t, text, p in zip(row.top_token.values, texts, row.top_prob.values)
@@ -97,6 +104,7 @@ def _iteration(out: xr.Dataset, row: xr.Dataset, used: np.ndarray) -> dict[str, 
                 "text": str(row.candidate_label.values[c]),
                 "prob": float(row.prob[c]),
                 "rank": int(row["rank"][c]),
+                **({"surprisal": float(row.surprisal[c])} if "surprisal" in row else {}),
             }
             for c in used
         ],
@@ -105,7 +113,7 @@ def _iteration(out: xr.Dataset, row: xr.Dataset, used: np.ndarray) -> dict[str, 
 
 def _number(value: xr.DataArray) -> float | None:
     number = float(value)
-    return None if math.isnan(number) else number
+    return number if math.isfinite(number) else None
 
 
 def _shown(row: dict[str, Any]) -> str:

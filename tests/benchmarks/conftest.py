@@ -71,6 +71,12 @@ def rate(benchmark, request) -> Callable[[Callable[[], object], int, str], None]
     return run
 
 
+@pytest.fixture
+def found() -> Callable[[str], None]:
+    """`found(line)`: a line for the summary."""
+    return FOUND.append
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     if FOUND:
         terminalreporter.section("ratios and rates")
