@@ -1,4 +1,4 @@
-"""The `latentlens` command: app, decode, capture, figure, models.
+"""The `latentlens` command: app, decode, capture, fit-lens, figure, models.
 
 In: words on the command line. Out: text, JSON or files; exit status 2 and one line for anything that it cannot do.
 Torch is imported only after every word that can be checked without it has been.
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from latentlens import names
-from latentlens.errors import LatentLensError
+from latentlens import names, quantities, tables
+from latentlens.errors import LatentLensError, LensError
 
 DESCRIPTION = "Watch a recurrent-depth language model think: every iteration's hidden state, decoded and drawn."
 
@@ -66,12 +66,26 @@ def parser() -> argparse.ArgumentParser:
     _add_run(decode)
     decode.add_argument("--prompt", required=True, help="the text to run")
     _add_reading(decode)
-    decode.add_argument("--json", action="store_true", help="print JSON, probabilities unrounded")
+    decode.add_argument(
+        "--statistic", action="append", default=[], metavar="NAME", help="add a statistic, or all; may be repeated"
+    )
+    form = decode.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON, probabilities unrounded")
+    form.add_argument("--csv", metavar="FILE", help="write a table, a row for each iteration and candidate")
+    form.add_argument("--parquet", metavar="FILE", help="write that table as parquet (needs pyarrow)")
 
     capture = _command(commands, "capture", "keep every state of many prompts in a zarr folder", run_capture)
     _add_run(capture)
     capture.add_argument("--prompts", required=True, metavar="FILE", help="a text file, one prompt a line")
     capture.add_argument("--out", required=True, metavar="RUN.zarr", help="the folder to write")
+
+    fit = _command(commands, "fit-lens", "fit a tuned or a Jacobian lens and save it", run_fit_lens)
+    _add_run(fit)
+    fit.add_argument("--prompts", required=True, metavar="FILE", help="a text file, one prompt a line")
+    fit.add_argument("--out", required=True, metavar="LENS.safetensors", help="the file to write")
+    fit.add_argument("--kind", default="tuned", help=f"{' or '.join(names.FITTED)} (default: tuned)")
+    fit.add_argument("--rank", type=_count, metavar="K", help="the rank of a tuned lens's translators (default: full)")
+    fit.add_argument("--shared", action="store_true", help="one translator of a tuned lens for all iterations")
 
     figure = _command(commands, "figure", "save a figure for paper or browser", run_figure)
     figure.add_argument("kind", help=", ".join(names.FIGURES))
@@ -103,7 +117,7 @@ def _add_run(to: argparse.ArgumentParser) -> None:
 
 
 def _add_reading(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--lens", default="coda", help=f"{' or '.join(names.LENSES)} (default: coda)")
+    to.add_argument("--lens", default="coda", help=f"{', '.join(names.LENSES)} or a saved lens (default: coda)")
     to.add_argument(
         "--track", action="append", metavar="T", help="follow this token instead of the leaders; may be repeated"
     )
@@ -121,10 +135,19 @@ def run_app(args: argparse.Namespace) -> None:
 
 def run_decode(args: argparse.Namespace) -> None:
     names.check_lens(args.lens)
+    quantities.check_statistics(args.statistic)
+    kind = "csv" if args.csv is not None else "parquet"
+    file = args.csv if args.csv is not None else args.parquet
+    if file is not None:
+        tables.check_table(file, kind)
     traj = _captured(args, [args.prompt])
     from latentlens import reports
 
-    out = _decoded(args, traj)
+    out = _decoded(args, traj, args.statistic)
+    if file is not None:
+        tables.write_table(out, file, kind, position=args.position)
+        print(file)
+        return
     print(reports.as_json(out, traj, args.position) if args.json else reports.as_text(out, traj, args.position))
 
 
@@ -134,6 +157,22 @@ def run_capture(args: argparse.Namespace) -> None:
     traj = _captured(args, prompts)
     traj.save(out)
     print(f"{out}: {traj!r}")
+
+
+def run_fit_lens(args: argparse.Namespace) -> None:
+    names.check_fitted(args.kind)
+    out = _checked_target(names.check_lens_file(args.out))
+    options: dict[str, Any] = {"rank": args.rank, "shared": args.shared} if args.kind == "tuned" else {}
+    if not options and (args.rank or args.shared):
+        raise LensError("expected --rank and --shared with --kind tuned, got them with jacobian: leave them out")
+    prompts = _read_prompts(Path(args.prompts))
+    model = _loaded(args, prompts)
+    import latentlens as ll
+
+    kind = ll.TunedLens if args.kind == "tuned" else ll.JacobianLens
+    lens = kind.fit(model, prompts, iterations=args.iterations, seed=args.seed, **options)
+    lens.save(out)
+    print(f"{out}: {args.kind} lens of {model.name} ({model.family}); {lens.summary}")
 
 
 def run_figure(args: argparse.Namespace) -> None:
@@ -181,8 +220,8 @@ def refuse_namesake() -> None:
     )
 
 
-def _captured(args: argparse.Namespace, prompts: list[str]) -> Any:
-    """Load and run; everything that can be refused without torch is refused before it is imported."""
+def _loaded(args: argparse.Namespace, prompts: list[str]) -> Any:
+    """The model; everything that can be refused without torch is refused before it is imported."""
     from latentlens.errors import TokenError
     from latentlens.models.checkpoint import preflight
 
@@ -191,7 +230,17 @@ def _captured(args: argparse.Namespace, prompts: list[str]) -> Any:
     preflight(args.model)
     import latentlens as ll
 
-    model = ll.load(args.model)
+    return ll.load(args.model)
+
+
+def _captured(args: argparse.Namespace, prompts: list[str]) -> Any:
+    """Load and run; a saved lens is read before the run."""
+    model = _loaded(args, prompts)
+    import latentlens as ll
+    from latentlens.lenses import find_lens
+
+    if "lens" in args:
+        args.lens = find_lens(args.lens)
     if "position" in args and model.tokenizer is not None:
         length = len(model.tokenizer.encode(prompts[0]))
         if not -length <= args.position < length:
@@ -201,10 +250,10 @@ def _captured(args: argparse.Namespace, prompts: list[str]) -> Any:
     return ll.capture(model, prompts, iterations=args.iterations, seed=args.seed)
 
 
-def _decoded(args: argparse.Namespace, traj: Any) -> Any:
+def _decoded(args: argparse.Namespace, traj: Any, statistics: Sequence[str] = ()) -> Any:
     import latentlens as ll
 
-    return ll.decode(traj, args.lens, track=args.track, also=None if args.track else "truth")
+    return ll.decode(traj, args.lens, track=args.track, also=None if args.track else "truth", statistics=statistics)
 
 
 def _read_prompts(path: Path) -> list[str]:

@@ -20,6 +20,7 @@ from latentlens.errors import LensError
 from latentlens.files import write_whole
 from latentlens.lens import Lens
 from latentlens.models.base import LatentModel
+from latentlens.names import check_lens_file
 from latentlens.trajectory import identify
 
 FORMAT = 1
@@ -39,6 +40,11 @@ class FittedLens(Lens):
     iterations: list[int]
     about: dict[str, Any] = field(repr=False)
 
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """What the fit came to, in a line."""
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """The weights, as they are saved."""
@@ -50,7 +56,7 @@ class FittedLens(Lens):
 
     def save(self, path: str | Path) -> Path:
         """Write a .safetensors file, whole or not at all; it says which model it belongs to. Returns the path."""
-        out = checked_path(path)
+        out = check_lens_file(path)
         tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
         told = {"format": FORMAT, "kind": self.kind, "iterations": self.iterations, "about": self.about}
         write_whole(out, lambda part: save_file(tensors, part, {KEY: json.dumps(told)}))
@@ -111,14 +117,6 @@ def read_header(path: str | Path) -> dict[str, Any]:
 def no_lens(path: str | Path, error: Exception) -> LensError:
     """What a file is answered with that is no lens."""
     return LensError(f"expected a lens in {path}, got a file that is none ({error}): fit one and save it there")
-
-
-def checked_path(path: str | Path) -> Path:
-    """A path to save a lens at."""
-    out = Path(path)
-    if out.suffix != ".safetensors" or not out.parent.is_dir():
-        raise LensError(f"expected a file name x.safetensors in a folder that exists, got {out}: choose another path")
-    return out
 
 
 def about_fit(model: LatentModel, **options: Any) -> dict[str, Any]:

@@ -123,6 +123,12 @@ class JacobianLens(FittedLens):
             least,
         )
 
+    @property
+    def summary(self) -> str:
+        """How much of a state arrives."""
+        gain = ", ".join(f"{r}: {value:.3g}" for r, value in zip(self.iterations, self.gain.values))
+        return f"|J_r s_r| / |h| by iteration, {gain}; below {self.least:g} no logits"
+
     def carried(self, state: Tensor, iteration: int) -> Float[Tensor, "prompt position d_model"]:
         """`J_r s_r`, or `J_r (s_r - E s_r) + E h` with an offset, in float32: what the last norm is given."""
         self.check_iteration(iteration)

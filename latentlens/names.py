@@ -12,6 +12,7 @@ from pathlib import Path
 from latentlens.errors import FigureError, LatentLensError, LensError
 
 LENSES = ("coda", "logit")
+FITTED = ("tuned", "jacobian")
 LENS_FILE = ".safetensors"
 FIGURES = ("stream", "map", "grid", "line")
 SUFFIXES = (".pdf", ".svg", ".png", ".html")
@@ -40,6 +41,19 @@ def check_lens(name: object) -> str:
             raise LensError(f"expected a saved lens at {name}, got no file: fit one with latentlens fit-lens")
         return name
     return check_name("a lens", name, LENSES, LensError)
+
+
+def check_fitted(kind: object) -> str:
+    """A kind of lens that is fitted."""
+    return check_name("a kind of lens", kind, FITTED, LensError)
+
+
+def check_lens_file(path: str | Path) -> Path:
+    """A path to save a lens at."""
+    out = Path(path)
+    if out.suffix != LENS_FILE or not out.parent.is_dir():
+        raise LensError(f"expected a file name x{LENS_FILE} in a folder that exists, got {out}: choose another path")
+    return out
 
 
 def check_figure(kind: object) -> str:

@@ -128,6 +128,15 @@ class TunedLens(FittedLens, LogitLens):
         """Whether one translator reads all iterations."""
         return bool(self.about["options"]["shared"])
 
+    @property
+    def summary(self) -> str:
+        """How far from the model's own answer it was on held-out prompts, before and after."""
+        first, best = self.curve[0].values, self.curve.min("epoch").values
+        return (
+            f"KL(p_R || lens) on held-out prompts, mean of {len(self.iterations)} iterations: {first.mean():.3f} bits "
+            f"for the logit lens, {best.mean():.3f} for this one"
+        )
+
     def translated(self, state: Tensor, iteration: int) -> Float[Tensor, "prompt position d_model"]:
         """`s + A_r s + b_r`, in float32."""
         if not self.shared:
