@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from toys import change_config
 
 import latentlens as ll
 from latentlens import cli, names
+from latentlens.quantities import DEFAULT, ON_REQUEST
 
 GRAPH = "Ann : Bob Cal . Bob : Dee Ann . Cal : Dee Eve . Dee : Ann Bob . Eve : Cal Dee ."
 PROMPT = f"{GRAPH} 2 steps from Ann"
@@ -53,6 +55,32 @@ def test_decode_as_json_has_the_readouts_numbers_unrounded(capsys, folder):
         assert row["entropy"] == float(own.entropy[0, r, 1])
         assert [t["token"] for t in row["top"]] == own.top_token[0, r, 1].values.tolist()
     assert got["iterations"][0]["kl_step"] is None
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_decode_writes_a_tidy_table_with_the_readouts_numbers_unrounded(capsys, folder, tmp_path, kind):
+    path = tmp_path / f"t.{kind}"
+    words = ("decode", "--model", str(folder), "--prompt", "the cat sat", "--iterations", "3", f"--{kind}", str(path))
+    status, out, err = run(capsys, *words, "--track", "cat", "--track", "mat", "--position", "1", "--statistic", "all")
+    table = pd.read_csv(path) if kind == "csv" else pd.read_parquet(path)
+    traj = ll.capture(ll.load(str(folder)), "the cat sat", iterations=3)
+    own = ll.decode(traj, track=["cat", "mat"], statistics="all").isel(prompt=0, position=1)
+    assert (status, out, err) == (0, f"{path}\n", "")
+    assert table.position.eq(1).all()
+    assert table.iteration.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert table.candidate_label.tolist() == ["cat", "mat"] * 4
+    assert (table.prob.to_numpy("float32") == own.prob.values.ravel()).all()
+    assert (table["rank"] == own["rank"].values.ravel()).all()
+    for name in (*DEFAULT, *ON_REQUEST[:6]):
+        assert np.array_equal(table[name].to_numpy("float32")[::2], own[name].values.astype("float32"), equal_nan=True)
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+def test_parquet_without_pyarrow_is_refused_before_the_model_is_loaded(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, _, err = run(capsys, "decode", "--model", "no/such", "--prompt", "a", "--parquet", str(tmp_path / "t.parquet"))
+    assert status == 2
+    assert err == "latentlens: expected pyarrow to write parquet, got none: pip install pyarrow, or write CSV\n"
 
 
 def test_capture_writes_a_store_that_loads(capsys, folder, tmp_path):
@@ -153,6 +181,10 @@ BAD = {
     "position out of range": (f"{DECODE} --position 1", "expected a position from -1 to 0 for this prompt, got 1"),
     "position in words": (f"{DECODE} --position last", "invalid int value: 'last'"),
     "unknown tracked word": (f"{DECODE} --track dog", "expected a token that the model knows, got 'dog'"),
+    "unknown statistic": (f"{DECODE} --statistic margins", "got 'margins': did you mean margin?"),
+    "table folder missing": (f"{DECODE} --csv WHERE/no/t.csv", "expected a folder at WHERE/no, got none: make it first"),
+    "table is a folder": (f"{DECODE} --csv WHERE", "expected a file name, got the folder WHERE: add a name"),
+    "two forms": (f"{DECODE} --json --csv WHERE/t.csv", "argument --csv: not allowed with argument --json"),
     "broken config": (f"{DECODE} --model WHERE/broken", "expected JSON in WHERE/broken/config.json"),
     "unknown config value": (f"{DECODE} --model WHERE/other", "expected injection_type to be 'linear' in the config"),
     "no config": (f"{DECODE} --model WHERE", "expected config.json in WHERE, got none"),
