@@ -60,6 +60,13 @@ def test_bands_are_the_quantiles_over_prompts():
     assert table.attrs["note"] == "median of 101 prompts; bands 25–75% and 5–95%"
 
 
+def test_of_what_is_true_or_false_the_share_is_drawn():
+    table = ll.figures.line(numbers([[0, 1, 1], [0, 0, 1], [0, 0, np.nan], [0, 1, 1]], units="1"), y="y").table()
+    assert table.value.tolist() == [0, 0.5, 1]
+    assert table.low.isna().all()
+    assert table.attrs["note"] == "share of 4 prompts"
+
+
 def test_prompts_without_a_value_do_not_count():
     table = ll.figures.line(numbers([[1, np.nan, np.nan], [3, 5, np.nan]]), y="y").table()
     assert table.value.tolist()[:2] == [2, 5]
@@ -217,6 +224,10 @@ def test_the_description_says_where_a_line_starts_ends_and_is_least(walked):
         f"entropy of the prediction [bits] over iterations 1 to 24: from {bits[0]:.3g} to {bits[-1]:.3g}, "
         f"least at {1 + bits.argmin()}."
     )
+
+
+def test_a_description_begins_with_the_first_value_that_is_known():
+    assert "from 2 to 1, least at 2" in ll.figures.line(numbers([[np.nan, 2, 1]]), y="y").describe()
 
 
 @pytest.mark.parametrize(

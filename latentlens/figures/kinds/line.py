@@ -29,9 +29,9 @@ class Line(Figure):
     """How a number goes over the iterations; one line a candidate, answer or statistic.
 
     Many prompts are drawn as their median, with a band from the 25th to the 75th percentile and a fainter one from the
-    5th to the 95th. A mean that comes with its interval (`evaluate`) has that as its band, and a probe stands beside
-    its control. Bands and lines join the iterations, which are whole numbers. Where the model starts from a random
-    state, what lies before iteration 1 is veiled.
+    5th to the 95th; of what is true or false, the share is drawn. A mean that comes with its interval (`evaluate`) has
+    that as its band, and a probe stands beside its control. Bands and lines join the iterations, which are whole
+    numbers. Where the model starts from a random state, what lies before iteration 1 is veiled.
     """
 
     kind: ClassVar[str] = "line"
@@ -58,7 +58,7 @@ class Line(Figure):
         check_iteration("playhead", last, self.playhead)
         prompts = self._prompts(data, names)
         series = [one for name in names for one in self._series(data, name, prompts, len(names) > 1)]
-        if len(names) == 1 and f"{names[0]}_control" in data:
+        if len(names) == 1 and series and f"{names[0]}_control" in data:
             series[0]["label"] = "probe"
             series += [s | {"label": CONTROL, "slot": -1} for s in self._series(data, f"{names[0]}_control", [], False)]
         if not series:
@@ -165,8 +165,12 @@ class Line(Figure):
             if number in kept:
                 name = f"{visible(row.label.iloc[0])} " if row.label.iloc[0] else ""
                 known = row.dropna(subset="value")
-                least = f"least at {known.iteration.iloc[int(known.value.argmin())]}" if len(known) else "nowhere known"
-                parts.append(f"{name}from {row.value.iloc[0]:.3g} to {row.value.iloc[-1]:.3g}, {least}")
+                if not len(known):
+                    continue
+                start, end = known.value.iloc[0], known.value.iloc[-1]
+                parts.append(
+                    f"{name}from {start:.3g} to {end:.3g}, least at {known.iteration.iloc[int(known.value.argmin())]}"
+                )
         note = f" ({at['note']})" if at["note"] else ""
         more = "" if len(kept) == table.series.nunique() else f"; {table.series.nunique() - len(kept)} more move less"
         return f"{at['title']} over iterations {first} to {at['iterations']}{note}: {'; '.join(parts)}{more}."
@@ -185,17 +189,27 @@ def checked_data(out: Any) -> xr.Dataset:
 
 
 def drawable(data: xr.Dataset) -> list[str]:
-    """The variables that are numbers over iterations (not ids, not truths)."""
+    """The variables that are numbers over iterations, or true and false; not ids."""
     return [
         str(name)
         for name, values in data.data_vars.items()
-        if "iteration" in values.dims and values.dtype.kind in "fiu" and values.attrs.get("units") != "token id"
+        if "iteration" in values.dims and values.dtype.kind in "fiub" and values.attrs.get("units") != "token id"
     ]
+
+
+def is_flag(values: xr.DataArray) -> bool:
+    """Whether a statistic only says yes or no: of many prompts, the share that says yes is drawn."""
+    numbers = values.values.astype(float)
+    return values.dtype.kind == "b" or bool(np.isin(numbers[~np.isnan(numbers)], (0.0, 1.0)).all())
 
 
 def _bands(data: xr.Dataset, name: str, numbers: np.ndarray) -> dict[str, np.ndarray]:
     """The value and its bands, from `[iteration]` or `[prompt, iteration]`."""
     none = np.full(numbers.shape[-1], np.nan)
+    if numbers.ndim == 2 and len(numbers) > 1 and is_flag(data[name]):
+        seen = np.maximum((~np.isnan(numbers)).sum(0), 1)
+        share = np.where(np.isnan(numbers).all(0), np.nan, np.nansum(numbers, 0) / seen)
+        return {"value": share, "low": none, "high": none, "lowest": none, "highest": none}
     if numbers.ndim == 2 and len(numbers) > 1:
         with np.errstate(all="ignore"):
             found = np.array([_quantiles(column) for column in numbers.T]).T
@@ -221,6 +235,8 @@ def _title(data: xr.Dataset, names: list[str]) -> str:
 
 
 def _note(data: xr.Dataset, names: list[str], prompts: int) -> str:
+    if prompts > 1 and is_flag(data[names[0]]):
+        return f"share of {prompts} prompts"
     if prompts > 1:
         return f"median of {prompts} prompts; bands 25–75% and 5–95%"
     if f"{names[0]}_low" in data:
