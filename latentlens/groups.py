@@ -97,7 +97,7 @@ class _How:
         cells = [dim for dim in values.dims if dim not in ("prompt", *inside)]
         array = values.transpose("prompt", *cells, *inside).values.astype(float)
         array = array.reshape(len(array), -1, *[values.sizes[dim] for dim in inside])
-        groups = self.groups if cells else [group.any(axis=1)[:, None] for group in self.groups]
+        groups = self.groups if cells else [np.any(group, axis=1, keepdims=True) for group in self.groups]
         rows = [self._group(array, group) for group in groups]
         dims, about = ["group", *inside], dict(values.attrs)
         found = {key: xr.DataArray(np.stack([row[key] for row in rows]), dims=dims, attrs=about) for key in rows[0]}

@@ -16,6 +16,7 @@ from latentlens.convergence import Thresholds
 from latentlens.errors import MotionError
 from latentlens.jacobians import check_iterates
 from latentlens.names import check_name
+from latentlens.orbits import LONGEST
 from latentlens.paths import dimensions, resting_arrays, token_arrays
 from latentlens.progress import Progress, progress_bar
 from latentlens.readouts import positions_of
@@ -77,7 +78,8 @@ def dynamics(
         traj: what `capture` returns, with two iterations or more.
         space: "raw" states, or "norm": what the model's last norm makes of them (papers plot these). Jacobians are
             always of the raw states.
-        tail: how many of the last states tell period, winding and straightness; fewer where there are fewer.
+        tail: how many of the last states (at most 512) tell period, winding, straightness and exponents; fewer where
+            there are fewer.
         thresholds: from which numbers on a motion is called what, by name: still=1e-3, contracts=0.97, straight=0.5,
             orbits=0.5, settles=0.05, floor=8 (eps); see `label`.
         spectra: iterations at which the Jacobian J = d s_{r+1}[p] / d s_r[p] of one iteration is looked at, the other
@@ -119,6 +121,8 @@ def dynamics(
     whole = {"tail": tail, "products": products, "n_eigenvalues": n_eigenvalues, "batch_size": batch_size}
     for name, value in whole.items():
         _check_whole(name, value, {"tail": 3, "products": FEWEST}.get(name, 1))
+    if tail > LONGEST:
+        raise MotionError(f"expected tail to be at most {LONGEST}, got {tail}")
     look = Look(
         iterations=_iterations(traj, spectra),
         where=positions_of(traj, (-1,) if positions is None else positions),

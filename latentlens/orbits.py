@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SHORTEST = 8
-"""The fewest states in which a period is looked for."""
+SHORTEST, LONGEST = 8, 512
+"""The fewest and the most states in which a period is looked for."""
 OVERSAMPLE = 8
 """How many frequencies are tried for each of the DFT's own."""
+FEW = 2**24
+"""How many numbers are worked on at once."""
 FLAT = 1e-6
 """Below this share of the first component's variance there is no plane to turn in."""
 
@@ -58,18 +60,25 @@ def orbits(tail: Float[Tensor, "token state d_model"], floor: Float[Tensor, toke
     waves = _waves(count)
     around = _products(waves.flat @ centred)
     total = around.diagonal(dim1=1, dim2=2).sum(-1)
-    power, best = torch.einsum("fkn,tnm,fkm->tf", waves.basis, around, waves.basis).max(dim=1)
+    power, best = _strongest(around, waves.basis)
     still = total <= count * floor.double().square()
     return Orbits(
         period=(1 / waves.frequency[best]).masked_fill(still, torch.nan),
         strength=(power / total).clamp(0, 1).masked_fill(still, torch.nan),
-        turns=_turns(_products(waves.less_line[best] @ centred)).masked_fill(still, torch.nan),
+        turns=_turns(_products(centred - waves.line.T @ (waves.fitted[best] @ centred))).masked_fill(still, torch.nan),
     )
 
 
 def _products(states: Float[Tensor, "token state d_model"]) -> Square:
     """Inner products: they tell all that turning the axes leaves, and are small."""
     return states @ states.mT
+
+
+def _strongest(products: Square, basis: Float[Tensor, "frequency 2 state"]) -> tuple[Tensor, Tensor]:
+    """The largest power of each token's motion at one frequency, and its number; a few tokens at a time."""
+    few = max(FEW // basis.numel(), 1)
+    parts = [torch.einsum("fkn,tnm,fkm->tf", basis, part, basis).max(dim=1) for part in products.split(few)]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
 def _turns(products: Square) -> Float[Tensor, token]:
@@ -88,7 +97,8 @@ class _Waves:
 
     frequency: Float[Tensor, frequency]
     basis: Float[Tensor, "frequency 2 state"]  # orthonormal, of its sine and cosine less their line
-    less_line: Float[Tensor, "frequency state state"]  # takes away the line that is fitted together with the wave
+    line: Float[Tensor, "2 state"]  # orthonormal: a constant and a slope
+    fitted: Float[Tensor, "frequency 2 state"]  # what of it is there, where the wave is fitted too
     flat: Float[Tensor, "state state"]  # takes away the line that is fitted alone
 
 
@@ -107,6 +117,4 @@ def _waves(count: int) -> _Waves:
     design = torch.cat([line.expand(len(frequency), -1, -1), waves], dim=1).mT
     fitted = torch.linalg.pinv(design, rtol=1e-9)[:, :2]
     # At two iterations a period there is no sine.
-    return _Waves(
-        frequency, basis * (sizes > 1e-6 * sizes[:, :1])[..., None], torch.eye(count).double() - line.T @ fitted, flat
-    )
+    return _Waves(frequency, basis * (sizes > 1e-6 * sizes[:, :1])[..., None], line, fitted, flat)

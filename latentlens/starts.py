@@ -18,7 +18,7 @@ from torch import Tensor
 from latentlens.errors import MotionError
 from latentlens.models.base import LatentModel
 from latentlens.progress import Progress
-from latentlens.readouts import logits, positions_of
+from latentlens.readouts import logits
 from latentlens.recording import capture, prompt_ids
 from latentlens.steps import widened
 from latentlens.trajectory import Trajectory
@@ -95,10 +95,9 @@ def path_independence(
         raise MotionError(f"expected a model that ll.load returns, got {type(model).__name__}: load it first")
     texts = [prompts] if isinstance(prompts, str) else None if prompts is None else list(prompts)
     ids, seen = prompt_ids(model, texts, tokens, None)
-    first, wanted = _starts(model, ids, starts, seed), list(positions)
+    first, lengths = _starts(model, ids, starts, seed), seen.sum(1).tolist()
     parts, runs = [], []
-    for row, mask in zip(ids, seen):
-        length = int(mask.sum())
+    for row, length, where in zip(ids, lengths, _places(positions, lengths)):
         run = capture(
             model,
             tokens=row[None, :length].expand(len(first), -1),
@@ -109,7 +108,7 @@ def path_independence(
             progress=progress,
         )
         runs.append(run)
-        parts.append(_compared(run, wanted))
+        parts.append(_compared(run, where))
     out = xr.concat(parts, dim="prompt").assign_attrs(model=model.name, seed=seed, starts=len(first))
     for name, about in TITLES.items():
         out[name].attrs.update(zip(("long_name", "units"), about))
@@ -144,15 +143,25 @@ def _starts(
         return torch.cat([model.begin(ids[:1], seed=seed + i).state.cpu() for i in range(count)])
 
 
-def _compared(run: Trajectory, positions: list[int]) -> xr.Dataset:
+def _places(positions: Iterable[int], lengths: list[int]) -> list[list[int]]:
+    """Each prompt's own positions; -1 where it is too short for one that another prompt has."""
+    wanted, longest = list(positions), max(lengths)
+    for p in wanted:
+        if isinstance(p, bool) or not isinstance(p, int | np.integer) or not -longest <= p < longest:
+            raise MotionError(f"expected a position from {-longest} to {longest - 1}, got {p!r}")
+    own = [[int(p) if p >= 0 else length + int(p) for p in wanted] for length in lengths]
+    return [[at if 0 <= at < length else -1 for at in row] for row, length in zip(own, lengths)]
+
+
+def _compared(run: Trajectory, where: list[int]) -> xr.Dataset:
     """Spread and answers of one prompt's starts."""
-    where = positions_of(run, positions)[0]
-    there = [i for i, at in enumerate(where.tolist()) if at >= 0]
-    count, width = run.iterations + 1, len(positions)
-    states = widened(run.states[:, :, where[there]])
+    there = [i for i, at in enumerate(where) if at >= 0]
+    seen = [where[i] for i in there]
+    count, width = run.iterations + 1, len(where)
+    states = widened(run.states[:, :, seen])
     spread = (states - states.mean(0)).square().sum(-1).mean(0).sqrt()
     size = states.square().sum(-1).mean(0).sqrt()
-    answer, agreement, apart = _answers(run, [positions[i] for i in there])
+    answer, agreement, apart = _answers(run, seen)
     cells = ("iteration", "place")
     numbers = {"spread": spread, "relative_spread": spread / size, "agreement": agreement, "disagreement": apart}
     data = {}
@@ -167,7 +176,7 @@ def _compared(run: Trajectory, positions: list[int]) -> xr.Dataset:
             **data,
             "answer": (("start", *cells), ids),
             "independent": ("place", (last == last[:1]).all(0) & (last[0] >= 0)),
-            "position": ("place", where.numpy()),
+            "position": ("place", np.array(where)),
         },
         coords={"iteration": np.arange(count)},
     )

@@ -44,7 +44,7 @@ class Mapped(Scripted):
         return state / 2
 
 
-def linear(matrix: Tensor, shift: float = 0.0) -> Map:
+def linear(matrix: Tensor, shift: float | Tensor = 0.0) -> Map:
     """s -> A s + shift."""
     return lambda state: state @ matrix.T + shift
 
