@@ -43,7 +43,9 @@ def parse_track(track: Track, model: LatentModel) -> Groups | None:
     if track is None:
         return None
     if isinstance(track, Mapping):
-        groups: Groups = {str(label): [_token_id(t, model) for t in _several(ts)] for label, ts in track.items()}
+        groups: Groups = {}
+        for label, members in track.items():
+            groups[str(label)] = None if members == NEXT else [_token_id(item, model) for item in _several(members)]
     else:
         items = [track] if isinstance(track, (str, int)) else list(track)
         groups = {}

@@ -27,7 +27,7 @@ MOST_CELLS = 40_000
 class Ask:
     """One run, as the controls describe it; the values are checked by latentlens when it runs.
 
-    `iterations` None is the model's own number.
+    `iterations` None is the model's own number; no `track` follows the leaders.
 
     >>> ask = Ask("walks", "2 steps from Ann", 24, 0, "coda")
     >>> Ask.from_page(ask.to_page()) == ask
@@ -39,6 +39,7 @@ class Ask:
     iterations: Any = ITERATIONS
     seed: Any = 0
     lens: str = "coda"
+    track: tuple[str, ...] = ()
 
     @classmethod
     def from_page(cls, values: object) -> Ask:
@@ -49,11 +50,14 @@ class Ask:
         texts = ("model", "prompt", "lens")
         if any(not isinstance(values[name], str) for name in texts):
             raise LatentLensError(f"expected text for {', '.join(texts)}, got {values!r}: reload the page")
-        return cls(**values)
+        track = values["track"]
+        if not isinstance(track, (list, tuple)) or any(not isinstance(entry, str) for entry in track):
+            raise LatentLensError(f"expected texts to follow, got {track!r}: reload the page")
+        return cls(**{**values, "track": tuple(track)})
 
     def to_page(self) -> dict[str, Any]:
         """The same as plain JSON, for a page to keep."""
-        return asdict(self)
+        return {**asdict(self), "track": list(self.track)}
 
     @property
     def key(self) -> str:
@@ -62,8 +66,8 @@ class Ask:
 
     @property
     def states_key(self) -> str:
-        """A short name of what has the same states: all but the lens."""
-        return _digest({**self.to_page(), "lens": ""})
+        """A short name of what has the same states: all but how they are read."""
+        return _digest({**self.to_page(), "lens": "", "track": []})
 
     def iterations_of(self, model: LatentModel) -> Any:
         """What was asked for; the model's own number where that was left open, or cannot be chosen."""

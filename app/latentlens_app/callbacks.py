@@ -14,13 +14,17 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, ctx, no_update
 
 from latentlens import LatentLensError
+from latentlens.names import LENSES
 from latentlens_app.asking import Ask
+from latentlens_app.controls import LENS_IN_FILE
 from latentlens_app.desk import Desk
 from latentlens_app.examples import FOR_WALKS, another_walk
 from latentlens_app.tokens import strip
-from latentlens_app.views import about, live, python_of
+from latentlens_app.views import about, followed_at, live, python_of
 
-CONTROLS = ("model", "prompt", "iterations", "seed", "lens")
+CONTROLS = ("model", "prompt", "iterations", "seed", "lens", "lens-file")
+STATES = ("model", "prompt", "iterations", "seed")
+"""What the states of an ask depend on."""
 Told = dict[str, Any] | None
 
 
@@ -31,7 +35,13 @@ def open_page(desk: Desk, saved: Told) -> tuple:
     job = desk.job(saved.get("job"))
     told = saved["job"] if job is not None and not job.finished else desk.start(ask)
     wanted = told["ask"]
-    shown = {**wanted, "iterations": "" if wanted["iterations"] is None else wanted["iterations"]}
+    named = wanted["lens"] in LENSES
+    shown = {
+        **wanted,
+        "iterations": "" if wanted["iterations"] is None else wanted["iterations"],
+        "lens": wanted["lens"] if named else LENS_IN_FILE,
+        "lens-file": "" if named else wanted["lens"],
+    }
     return (*(shown[name] for name in CONTROLS), told)
 
 
@@ -47,20 +57,64 @@ def press_run(desk: Desk, clicks: int | None, previous: Told, *values: Any) -> A
     """Run what the controls say."""
     if not clicks:
         return no_update
-    return desk.start(ask_of(*values), previous)
+    ask = ask_of(*values)
+    before = (previous or {}).get("ask") or {}
+    if before.get("model") == ask.model:  # what was chosen to be followed stays chosen
+        ask = replace(ask, track=tuple(before["track"]))
+    return desk.start(ask, previous)
 
 
-def ask_of(model: str, prompt: str, iterations: Any, seed: Any, lens: str) -> Ask:
+def ask_of(model: str, prompt: str, iterations: Any, seed: Any, lens: str, file: str = "") -> Ask:
     """What the controls say; no iterations are the model's own number."""
     count = None if iterations in ("", None) else iterations
-    return Ask(model or "", prompt or "", count, "" if seed is None else seed, lens)
+    reader = (file or "").strip() if lens == LENS_IN_FILE else lens
+    return Ask(model or "", prompt or "", count, "" if seed is None else seed, reader)
 
 
-def change_lens(desk: Desk, lens: str, shown: Told, previous: Told) -> Any:
+def change_lens(desk: Desk, lens: str, file: str, shown: Told, previous: Told) -> Any:
     """Read the run that is shown with another lens, at once: its states are there already."""
-    if not shown or shown["ask"]["lens"] == lens or (previous or {}).get("ask", {}).get("lens") == lens:
+    reader = (file or "").strip() if lens == LENS_IN_FILE else lens
+    if not shown or not reader or reader == _latest(shown, previous)["lens"]:
         return no_update
-    return desk.start(Ask.from_page({**shown["ask"], "lens": lens}), previous)
+    return _again(desk, shown, previous, lens=reader)
+
+
+def edit_track(desk: Desk, entries: list[str], shown: Told, position: int | None, previous: Told) -> Any:
+    """Follow other candidates through the run that is shown; the list that is there already changes nothing."""
+    if not shown:
+        return no_update
+    if entries == followed_at(desk.run(shown), position or 0):
+        entries = shown["ask"]["track"]  # no entries where the leaders are followed
+    if entries == _latest(shown, previous)["track"]:
+        return no_update
+    return _again(desk, shown, previous, track=entries)
+
+
+def press_leaders(desk: Desk, clicks: int | None, shown: Told, previous: Told) -> Any:
+    """Follow the leaders again."""
+    if not clicks or not shown:
+        return no_update
+    return _again(desk, shown, previous, track=[])
+
+
+def show_track(desk: Desk, position: int | None, shown: Told) -> tuple:
+    """The candidates that are followed at this token, and whether the leaders can be gone back to."""
+    if not shown or position is None:
+        return no_update, no_update
+    run = desk.run(shown)
+    return followed_at(run, position), not run.ask.track
+
+
+def _latest(shown: dict[str, Any], previous: Told) -> dict[str, Any]:
+    """What the page asked last about the states that it shows; after an ask about others, what it shows."""
+    asked = (previous or {}).get("ask") or shown["ask"]
+    same = all(asked[name] == shown["ask"][name] for name in STATES)
+    return asked if same else shown["ask"]
+
+
+def _again(desk: Desk, shown: dict[str, Any], previous: Told, **changed: Any) -> dict[str, Any]:
+    """Read the states that are shown in another way."""
+    return desk.start(Ask.from_page({**_latest(shown, previous), **changed}), previous)
 
 
 def pick_example(desk: Desk, clicks: list[int | None], previous: Told, *values: Any) -> tuple:
@@ -135,8 +189,13 @@ def connect(app: Dash, desk: Desk) -> None:
     values = [State(name, "value") for name in CONTROLS]
     on(open_page, *(Output(name, "value") for name in CONTROLS), Output("job", "data"), Input("saved", "data"))
     on(press_run, job, Input("run", "n_clicks"), State("job", "data"), *values, prevent_initial_call=True)
-    lens = (Input("lens", "value"), State("shown", "data"), State("job", "data"))
-    on(change_lens, job, *lens, prevent_initial_call=True)
+    seen = (State("shown", "data"), State("job", "data"))
+    on(change_lens, job, Input("lens", "value"), Input("lens-file", "value"), *seen, prevent_initial_call=True)
+    edited = (Input("track", "value"), State("shown", "data"), State("position", "data"), State("job", "data"))
+    on(edit_track, job, *edited, prevent_initial_call=True)
+    on(press_leaders, job, Input("leaders", "n_clicks"), *seen, prevent_initial_call=True)
+    followed = (Output("track", "value"), Output("leaders", "disabled"))
+    on(show_track, *followed, Input("position", "data"), Input("shown", "data"), prevent_initial_call=True)
     example = Input({"type": "example", "index": ALL}, "n_clicks")
     prompt = Output("prompt", "value", allow_duplicate=True)
     on(pick_example, prompt, job, example, State("job", "data"), *values, prevent_initial_call=True)

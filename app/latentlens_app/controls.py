@@ -15,6 +15,8 @@ from latentlens_app.examples import FOR_WALKS, Example
 from latentlens_app.style import aria
 
 LENS_TITLES = {"coda": "Coda", "logit": "Logit"}
+LENS_IN_FILE = "file"
+"""The choice of a lens whose file is typed."""
 
 
 def controls(model: str, prompt: str) -> html.Aside:
@@ -55,18 +57,27 @@ def controls(model: str, prompt: str) -> html.Aside:
                 ],
                 className="pair",
             ),
+            dmc.Select(
+                id="lens",
+                label="Lens",
+                data=[
+                    *({"value": name, "label": LENS_TITLES.get(name, name)} for name in LENSES),
+                    {"value": LENS_IN_FILE, "label": "A saved lens…"},
+                ],
+                value=LENSES[0],
+                allowDeselect=False,
+            ),
             html.Div(
-                [
-                    html.Span("Lens", id="lens-label", className="label"),
-                    dmc.SegmentedControl(
-                        id="lens",
-                        data=[{"value": name, "label": LENS_TITLES.get(name, name)} for name in LENSES],
-                        value=LENSES[0],
-                        fullWidth=True,
-                        size="sm",
-                        **aria(labelledby="lens-label"),
-                    ),
-                ]
+                dmc.TextInput(
+                    id="lens-file",
+                    label="File of the lens",
+                    placeholder="tuned.safetensors",
+                    value="",
+                    debounce=True,
+                    spellCheck=False,
+                ),
+                id="lens-file-box",
+                hidden=True,
             ),
             html.Div(
                 [

@@ -107,11 +107,34 @@ def _main() -> html.Main:
                 ],
                 className="card strip-card",
             ),
-            html.Div([picture("stream"), _now()], className="row first"),
+            html.Div([picture("stream", (_followed(),)), _now()], className="row first"),
             html.Div([picture("map"), picture("grid")], className="row second"),
+            picture("line"),
             _python(),
         ],
         id="main",
+    )
+
+
+def _followed() -> html.Div:
+    """The list of candidates, to read and to edit."""
+    return html.Div(
+        [
+            dmc.TagsInput(
+                id="track",
+                value=[],
+                data=["next"],
+                splitChars=[],
+                placeholder="add: Bob, next, name = Bob, Gus",
+                size="xs",
+                comboboxProps={"position": "bottom-start"},
+                **aria(label="Candidates to follow"),
+            ),
+            html.Button(
+                "Leaders", id="leaders", className="pill", disabled=True, title="Follow whatever leads at an iteration"
+            ),
+        ],
+        className="followed",
     )
 
 

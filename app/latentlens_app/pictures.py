@@ -1,4 +1,4 @@
-"""The three figures on a page: drawn when a run, a token or a choice changes, and saved to files.
+"""The figures on a page: drawn when a run, a token or a choice changes, and saved to files.
 
 Each callback is a plain function of a `Desk` and of what the page sends. The playhead is not drawn here: the page
 moves it by itself.
@@ -13,10 +13,10 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
-from latentlens_app.cards import OPTIONS, TITLES
+from latentlens_app.cards import OPTIONS, STATISTICS, TITLES, blank, statistics
 from latentlens_app.desk import Desk
 from latentlens_app.tokens import bar_rows
-from latentlens_app.views import bars, drawing, figure_of
+from latentlens_app.views import bars, drawing, figure_of, has_numbers, offered
 
 Told = dict[str, Any] | None
 
@@ -53,9 +53,33 @@ def show_grid(desk: Desk, shown: Told, look: Told, color: str) -> tuple:
     if not shown or not look:
         return (no_update,) * 3
     run = desk.run(shown)
+    if color not in offered(run)["grid"]:  # of the run before: `offer` is about to choose another
+        return (no_update,) * 3
     drawn = drawing(run, "grid", -1, {"color": color})
     figure = figure_of(run, drawn, look)
     return figure, alternative("grid", drawn), {"height": f"{figure.layout.height}px"}
+
+
+def show_line(desk: Desk, position: int | None, look: Told, name: str, shown: Told) -> tuple:
+    """One statistic of the chosen token over the iterations."""
+    if not shown or not look or position is None:
+        return (no_update,) * 2
+    run = desk.run(shown)
+    if name not in offered(run)["line"]:
+        return (no_update,) * 2
+    if not has_numbers(run, name, position):
+        return blank(), f"{TITLES['line']}: {STATISTICS[name]} has no number at this token"
+    drawn = drawing(run, "line", position, {"y": name})
+    return figure_of(run, drawn, look), alternative("line", drawn)
+
+
+def offer(desk: Desk, shown: Told, color: str, name: str) -> tuple:
+    """The statistics that a run can be drawn by; entropy where it has not what was chosen."""
+    if not shown:
+        return (no_update,) * 4
+    known = offered(desk.run(shown))
+    chosen = ("entropy" if value not in known[kind] else no_update for kind, value in (("grid", color), ("line", name)))
+    return statistics(known["grid"]), statistics(known["line"]), *chosen
 
 
 def save(desk: Desk, clicks: list[int | None], shown: Told, position: int | None, dims: str, *choices: str) -> Any:
@@ -66,12 +90,13 @@ def save(desk: Desk, clicks: list[int | None], shown: Told, position: int | None
     return file_of(desk, shown, kind, suffix, position or 0, options_of(kind, dims, *choices))
 
 
-def options_of(kind: str, dims: str, mode: str, map_color: str, grid_color: str) -> dict[str, Any]:
+def options_of(kind: str, dims: str, mode: str, map_color: str, grid_color: str, line_y: str) -> dict[str, Any]:
     """The options of one figure, from the choices of all."""
     options: dict[str, dict[str, Any]] = {
         "stream": {"mode": mode},
         "map": {"dims": int(dims), "color": map_color},
         "grid": {"color": grid_color},
+        "line": {"y": line_y},
     }
     return options[kind]
 
@@ -97,10 +122,11 @@ def connect(app: Dash, desk: Desk) -> None:
     def on(function: Any, *wires: Any, **options: Any) -> None:
         app.callback(*wires, **options)(partial(function, desk))
 
-    assert OPTIONS == {"stream": ("mode",), "map": ("dims", "color"), "grid": ("color",)}
+    assert OPTIONS == {"stream": ("mode",), "map": ("dims", "color"), "grid": ("color",), "line": ("y",)}
     position, look, shown = Input("position", "data"), Input("look", "data"), Input("shown", "data")
     mode, dims = Input("stream-mode", "value"), Input("map-dims", "value")
     map_color, grid_color = Input("map-color", "value"), Input("grid-color", "value")
+    line_y = Input("line-y", "value")
 
     def frame(kind: str) -> tuple[Output, Output]:
         return Output(kind, "figure"), Output(f"{kind}-frame", "aria-label")
@@ -108,6 +134,11 @@ def connect(app: Dash, desk: Desk) -> None:
     on(show_stream, *frame("stream"), position, look, mode, shown)
     on(show_map, *frame("map"), position, look, dims, map_color, shown)
     on(show_grid, *frame("grid"), Output("grid-frame", "style"), shown, look, grid_color)
+    on(show_line, *frame("line"), position, look, line_y, shown)
+    data = (Output("grid-color", "data"), Output("line-y", "data"))
+    value = (Output("grid-color", "value"), Output("line-y", "value"))
+    chosen = (State("grid-color", "value"), State("line-y", "value"))
+    on(offer, *data, *value, shown, *chosen, prevent_initial_call=True)
     rows = (Output("bars", "children"), Output("bars-data", "data"), Output("bars", "style"))
     on(show_bars, *rows, position, shown)
     on(
@@ -116,6 +147,6 @@ def connect(app: Dash, desk: Desk) -> None:
         Input({"type": "save", "kind": ALL, "suffix": ALL}, "n_clicks"),
         State("shown", "data"),
         State("position", "data"),
-        *(State(wire.component_id, "value") for wire in (dims, mode, map_color, grid_color)),
+        *(State(wire.component_id, "value") for wire in (dims, mode, map_color, grid_color, line_y)),
         prevent_initial_call=True,
     )

@@ -25,9 +25,9 @@ def connect(app: Dash) -> None:
     _connect_play(on)
     chosen = (Output("position", "data", allow_duplicate=True), Output("at", "value", allow_duplicate=True))
     tokens = Input({"type": "token", "position": ALL}, "n_clicks")
-    clicks = (tokens, Input("grid", "clickData"), Input("stream", "clickData"))
+    clicks = (tokens, *(Input(kind, "clickData") for kind in ("grid", "stream", "line")))
     on("choose", *chosen, *clicks, prevent_initial_call=True)
-    figures = tuple(Input(kind, "figure") for kind in ("stream", "map", "grid"))
+    figures = tuple(Input(kind, "figure") for kind in ("stream", "map", "grid", "line"))
     on("mark", at, position, live, *figures)
     on("say", Output({"type": "says", "position": ALL}, "children"), at, live, Input("strip", "children"))
     on("press", *(Output({"type": "token", "position": ALL}, name) for name in PRESSED), position, live)
@@ -59,6 +59,8 @@ def _connect_status(on: Any) -> None:
 
 def _connect_model(on: Any) -> None:
     """What the model is, and the controls that depend on it."""
+    lens = Input("lens", "value")
+    on("lenses", Output("lens", "data"), Output("lens-file-box", "hidden"), lens, Input("model-data", "data"))
     on("describe", Output("about", "children"), Input("model", "value"), Input("model-data", "data"))
     on(
         "fit",

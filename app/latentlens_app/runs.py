@@ -16,7 +16,9 @@ import xarray as xr
 
 import latentlens as ll
 from latentlens_app.asking import Ask
+from latentlens_app.following import track_of
 from latentlens_app.jobs import Report
+from latentlens_app.saved import saved_lenses
 
 Value = TypeVar("Value")
 KEPT_RUNS, KEPT_MODELS = 24, 2
@@ -82,11 +84,17 @@ class Runs:
     """Makes runs, and keeps the latest of them and of the loaded models.
 
     `models` are ones that are there already (a model that was handed to `create_app`), by name; `store` is a folder
-    of trajectories, in which every run's states are kept and found again.
+    of trajectories, in which every run's states are kept and found again; `lenses` is one of saved lenses.
     """
 
-    def __init__(self, store: Path | None = None, models: dict[str, ll.LatentModel] | None = None) -> None:
-        self.store, self._given = store, dict(models or {})
+    def __init__(
+        self,
+        store: Path | None = None,
+        models: dict[str, ll.LatentModel] | None = None,
+        lenses: Path | None = None,
+    ) -> None:
+        self.store, self.lenses, self._given = store, lenses, dict(models or {})
+        self._saved: dict[str, list[tuple[str, str]]] = {}
         self._runs: Kept[Run] = Kept(KEPT_RUNS)
         self._models: Kept[ll.LatentModel] = Kept(KEPT_MODELS)
 
@@ -109,6 +117,10 @@ class Runs:
         """A model by name, or None where it was not loaded yet."""
         return self._given.get(name) or self._models.get(name)
 
+    def saved(self, name: str) -> list[tuple[str, str]]:
+        """The saved lenses of a model, as they were when it last ran: path and title."""
+        return self._saved.get(name, [])
+
     def has_tokenizer(self, name: str) -> bool:
         """Whether a model takes text, as far as that can be known before it is loaded."""
         found, folder = self.loaded(name), Path(name).expanduser()
@@ -127,10 +139,13 @@ class Runs:
     def _made(self, ask: Ask, report: Report) -> Run:
         report(0.0, "load the model")
         model = self.model(ask.model)
+        self._saved[ask.model] = saved_lenses(self.lenses, model)
         ids = ask.ids_for(model)
         traj = self.known_states(ask) or self._states(ask, model, ids, report)
-        also = truth_names(model, ask.prompt)
-        out = ll.decode(traj, lens=ask.lens, also=list(also) or None, progress=staged(report))
+        track = track_of(ask.track, model)
+        also = () if track else truth_names(model, ask.prompt)
+        named = {"track": track, "also": list(also) or None}
+        out = ll.decode(traj, lens=ask.lens, **named, statistics="all", progress=staged(report))
         emb = ll.embed(traj, progress=staged(report))
         return Run(ask, traj, out, emb, also, None if ids is None else tuple(ids))
 

@@ -26,21 +26,26 @@ from latentlens_app.style import INDEX
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def create_app(model: str | ll.LatentModel = "walks", store: str | Path | None = None) -> Dash:
+def create_app(
+    model: str | ll.LatentModel = "walks",
+    store: str | Path | None = None,
+    lenses: str | Path | None = None,
+) -> Dash:
     """The dashboard as a Dash app; nothing is loaded before a page asks for it.
 
     Args:
         model: the model that a page opens on: a shipped name, a folder, a hub id, or one that `ll.load` returned.
         store: a folder in which the states of every run are kept as zarr, and found again.
+        lenses: a folder of saved lenses (`ll.TunedLens`, `ll.JacobianLens`); those of a model are offered with it.
 
     Raises:
-        LatentLensError: `store` is not a folder, or `model` is neither a name nor a model.
+        LatentLensError: `store` or `lenses` is not a folder, or `model` is neither a name nor a model.
 
     >>> create_app().title
     'latentlens'
     """
     name, given = (model, {}) if isinstance(model, str) else (_name_of(model), {_name_of(model): model})
-    desk = Desk(name, Runs(_checked_store(store), given))
+    desk = Desk(name, Runs(_checked_folder("keep runs in", store), given, _checked_folder("read lenses from", lenses)))
     app = Dash(
         __name__,
         assets_folder=str(Path(__file__).parent / "assets"),
@@ -61,15 +66,17 @@ def create_app(model: str | ll.LatentModel = "walks", store: str | Path | None =
 def serve(
     model: str | ll.LatentModel = "walks",
     store: str | Path | None = None,
+    lenses: str | Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8050,
 ) -> None:
     """Serve the dashboard until it is interrupted; says where, in one line.
 
     Raises:
-        LatentLensError: the address cannot be served from (a port in use, an unknown host), or `store` is no folder.
+        LatentLensError: the address cannot be served from (a port in use, an unknown host), or `store` or `lenses`
+            is no folder.
     """
-    app = create_app(model, store)
+    app = create_app(model, store, lenses)
     with _listening(host, port) as listener:
         # A socket of our own, because werkzeug prints and exits where it cannot have one.
         options: dict[str, Any] = {"fd": listener.fileno(), "threaded": True, "request_handler": _Quiet}
@@ -128,10 +135,10 @@ def _name_of(model: object) -> str:
     return model.name
 
 
-def _checked_store(store: str | Path | None) -> Path | None:
-    if store is None:
+def _checked_folder(what_for: str, name: str | Path | None) -> Path | None:
+    if name is None:
         return None
-    folder = Path(store).expanduser()
+    folder = Path(name).expanduser()
     if not folder.is_dir():
-        raise ll.LatentLensError(f"expected a folder to keep runs in, got {str(store)!r}, which is none: make it first")
+        raise ll.LatentLensError(f"expected a folder to {what_for}, got {str(name)!r}, which is none: make it first")
     return folder

@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import xarray as xr
 
 import latentlens as ll
 from latentlens.figures.base import Drawing
 from latentlens.figures.escape import visible
+from latentlens.figures.kinds.grid import COLORS
 from latentlens.figures.style import slot_colour, token_slots
 from latentlens.models.describing import describe, free_count
+from latentlens_app.cards import STATISTICS
+from latentlens_app.following import entry_of, track_of
 from latentlens_app.runs import Run, Runs
 from latentlens_app.style import FONT
 
@@ -24,11 +28,13 @@ ROWS = 6
 
 
 def drawing(run: Run, kind: str, position: int, options: dict[str, Any]) -> Drawing:
-    """One of the three figures of a run; the stream is the one of a single position."""
+    """One of the figures of a run; the stream and the line are of a single position."""
     if kind == "map":
         return ll.figures.map(run.emb, readout=run.out, strong=position, **options)
     if kind == "grid":
         return ll.figures.grid(run.out, **options)
+    if kind == "line":
+        return ll.figures.line(run.out, prompt=0, position=position, **options)
     return ll.figures.stream(run.out, position=position, **options)
 
 
@@ -53,6 +59,7 @@ def live(run: Run) -> dict[str, Any]:
         "entropy": plain(top.entropy.values),
         "bits": plain(top.truth_bits.values) if "truth_bits" in top else None,
         "commitment": plain(top.commitment.values),
+        "settled": top.settled.values.tolist(),
         "random": bool(run.out.attrs["random_start"]),
         "coords": plain(run.emb.coords.isel(prompt=0).transpose("iteration", "position", "component").values),
     }
@@ -65,6 +72,8 @@ def bars(run: Run, position: int) -> dict[str, Any]:
     among those kept); `place[iteration]`: the rows that are shown, likeliest first.
     """
     here = run.out.isel(prompt=0, position=position)
+    if run.ask.track:
+        return _followed(here, token_slots(run.out))
     followed = here.prob.transpose("iteration", "candidate").values
     leaders, chances = (here[name].transpose("iteration", "k").values for name in ("top_token", "top_prob"))
     said: list[dict[int, float]] = []
@@ -90,7 +99,8 @@ def bars(run: Run, position: int) -> dict[str, Any]:
 def python_of(run: Run, position: int) -> str:
     """The Python that makes this view."""
     ask = run.ask
-    also = f", also={list(run.also)!r}" if run.also else ""
+    track = track_of(ask.track, run.traj.needs_model())
+    also = f", track={track!r}" if track else f", also={list(run.also)!r}" if run.also else ""
     fixed = ask.iterations is None or not free_count(run.traj.needs_model())
     count = "" if fixed else f", iterations={ask.iterations!r}"  # left out, it is the model's own
     given, passed = (f"prompt = {ask.prompt!r}", "prompt")
@@ -103,12 +113,13 @@ def python_of(run: Run, position: int) -> str:
             f"model = ll.load({ask.model!r})",
             given,
             f"traj = ll.capture(model, {passed}{count}, seed={ask.seed!r})",
-            f"out = ll.decode(traj, lens={ask.lens!r}{also})",
+            f"out = ll.decode(traj, lens={ask.lens!r}{also}, statistics='all')",
             "emb = ll.embed(traj)",
             "",
             f'll.figures.stream(out, position={position}).save("stream.pdf")',
             'll.figures.map(emb, readout=out).save("map.pdf")',
             'll.figures.grid(out).save("grid.pdf")',
+            f'll.figures.line(out, prompt=0, position={position}).save("line.pdf")',
         ]
     )
 
@@ -133,6 +144,7 @@ def about(runs: Runs, name: str) -> dict[str, Any] | None:
         "iterations": found.iterations,
         "free": found.free,
         "ids": model.tokenizer is None,
+        "lenses": runs.saved(name),
     }
 
 
@@ -150,6 +162,51 @@ def plain(values: np.ndarray) -> list[Any]:
     out = values.astype(object)
     out[~np.isfinite(values)] = None
     return out.tolist()
+
+
+def _followed(here: xr.Dataset, slots: dict[int, int]) -> dict[str, Any]:
+    """The bars of candidates that a reader chose, and of everything else together."""
+    tokens, labels = here.candidate_token.values.tolist(), here.candidate_label.values.tolist()
+    chances = here.prob.transpose("iteration", "candidate").values
+    exact = here.truth.values if "truth" in here else np.full(len(tokens), np.nan)
+    there = [number for number, token in enumerate(tokens) if token >= 0]  # "next" has none at the end
+    rows = [
+        {
+            "id": number,
+            "text": visible(labels[number]),
+            "colour": slot_colour(slots[tokens[number]]),
+            "exact": None if np.isnan(exact[number]) else float(exact[number]),
+        }
+        for number in there
+    ]
+    rows.append({"id": -1, "text": "other", "colour": slot_colour(-1), "exact": None})
+    prob = np.column_stack([chances[:, there], here.other_prob.values])
+    order = np.argsort(-prob[:, :-1], axis=1, kind="stable").tolist()
+    return {"rows": rows, "prob": plain(prob), "place": [[*now, len(there)] for now in order], "height": len(rows)}
+
+
+def followed_at(run: Run, position: int) -> list[str]:
+    """What is followed at a position, as a reader would type it: what was chosen, or the leaders."""
+    if run.ask.track:
+        return list(run.ask.track)
+    tokens = run.out.candidate_token.isel(prompt=0, position=position).values.tolist()
+    model = run.traj.needs_model()
+    return [entry_of(token, model) for token in tokens if token >= 0]
+
+
+def offered(run: Run) -> dict[str, list[str]]:
+    """The statistics that this run can be drawn by, for each figure that has a choice of them."""
+    return {
+        "grid": [name for name in COLORS if name == "prob" or name in run.out],
+        "line": [name for name in STATISTICS if name in run.out],
+    }
+
+
+def has_numbers(run: Run, name: str, position: int) -> bool:
+    """Whether a statistic has a number at this position (the exact answer is known at the last one only)."""
+    values = run.out[name].isel(prompt=0)
+    values = values.isel(position=position) if "position" in values.dims else values
+    return bool(np.isfinite(values.values.astype(float)).any())
 
 
 def _exact(run: Run, position: int) -> dict[int, float]:

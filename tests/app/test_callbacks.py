@@ -16,7 +16,7 @@ from latentlens_app.runs import Run
 
 import latentlens as ll
 
-LOOK = {"dark": False, "widths": {"stream": 640, "map": 420, "grid": 600}}
+LOOK = {"dark": False, "widths": {"stream": 640, "map": 420, "grid": 600, "line": 900}}
 
 
 def finished(desk: Desk, told: dict) -> tuple:
@@ -27,7 +27,7 @@ def finished(desk: Desk, told: dict) -> tuple:
 
 def test_a_fresh_page_runs_the_worked_example(desk: Desk):
     *controls, told = callbacks.open_page(desk, {"play": True})
-    assert controls == ["walks", FOR_WALKS[0].prompt, 16, 0, "coda"]
+    assert controls == ["walks", FOR_WALKS[0].prompt, 16, 0, "coda", ""]
     status, shown, stop, _ = finished(desk, told)
     assert (status["state"], stop) == ("done", True)
     assert shown == {"key": told["key"], "ask": told["ask"]}
@@ -36,7 +36,7 @@ def test_a_fresh_page_runs_the_worked_example(desk: Desk):
 def test_a_page_that_is_reloaded_comes_back_to_its_own_run(desk: Desk, ask: Ask, shown: dict):
     saved = {"ask": shown["ask"], "key": shown["key"], "position": 3, "at": 2}
     *controls, told = callbacks.open_page(desk, saved)
-    assert controls == list(shown["ask"].values())
+    assert controls == [ask.model, ask.prompt, ask.iterations, ask.seed, "coda", ""]
     assert told["key"] == shown["key"]
     _, live, position, at, end, playing, *_ = callbacks.show_run(desk, shown, saved, None)
     assert (position, at, end, playing) == (3, 2, 6, False)
@@ -89,11 +89,11 @@ def test_cancel_ends_the_pages_own_job_and_no_other(desk: Desk):
 
 
 def test_another_lens_is_read_at_once_and_only_once(desk: Desk, shown: dict):
-    told = callbacks.change_lens(desk, "logit", shown, None)
+    told = callbacks.change_lens(desk, "logit", "", shown, None)
     assert told["ask"] == {**shown["ask"], "lens": "logit"}
-    assert callbacks.change_lens(desk, "logit", shown, told) is dash.no_update
-    assert callbacks.change_lens(desk, "coda", shown, None) is dash.no_update
-    assert callbacks.change_lens(desk, "coda", None, None) is dash.no_update
+    assert callbacks.change_lens(desk, "logit", "", shown, told) is dash.no_update
+    assert callbacks.change_lens(desk, "coda", "", shown, None) is dash.no_update
+    assert callbacks.change_lens(desk, "coda", "", None, None) is dash.no_update
 
 
 @pytest.mark.parametrize("index", [-1, 0, 3])
@@ -151,9 +151,9 @@ def test_the_bars_say_what_the_readout_says(desk: Desk, run: Run, shown: dict):
         assert data["rows"][places[0]]["id"] == int(here.top_token[iteration, 0])
 
 
-@pytest.mark.parametrize("kind", ["stream", "map", "grid"])
+@pytest.mark.parametrize("kind", ["stream", "map", "grid", "line"])
 def test_a_figure_can_be_saved_for_paper_and_its_numbers_as_a_table(desk: Desk, shown: dict, kind: str):
-    options = pictures.options_of(kind, "2", "area", "iteration", "entropy")
+    options = pictures.options_of(kind, "2", "area", "iteration", "entropy", "margin")
     start = {"pdf": b"%PDF", "svg": b"<?xml"}
     for suffix, magic in start.items():
         file = pictures.file_of(desk, shown, kind, suffix, 3, options)
@@ -171,7 +171,7 @@ def test_the_python_on_the_page_makes_the_same_numbers(desk: Desk, run: Run, sho
     exec(code, names)
     assert copied == code
     assert names["out"].equals(run.out)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.pdf", "map.pdf", "stream.pdf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.pdf", "line.pdf", "map.pdf", "stream.pdf"]
 
 
 @pytest.mark.parametrize("last", [1, 2, 7, 16, 50, 333, 1000])

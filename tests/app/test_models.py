@@ -81,7 +81,7 @@ def test_a_page_that_opens_on_a_folder_begins_with_what_the_model_can_read(llama
     desk = Desk(llama, Runs())
     assert desk.opening == Ask(llama, "1 2 3 4 5 6 7 8", None)
     *controls, told = callbacks.open_page(desk, None)
-    assert controls == [llama, "1 2 3 4 5 6 7 8", "", 0, "coda"]
+    assert controls == [llama, "1 2 3 4 5 6 7 8", "", 0, "coda", ""]
     desk.jobs.wait(told["id"], 60)
     assert callbacks.poll(desk, 1, told)[0]["state"] == "done"
 

@@ -15,7 +15,7 @@ def quiet(share: float, what: str) -> None:
 
 
 def test_a_run_holds_what_latentlens_says(run: Run):
-    direct = ll.decode(ll.capture(run.traj.model, run.ask.prompt, iterations=6), also=["Bob", "Ann"])
+    direct = ll.decode(ll.capture(run.traj.model, run.ask.prompt, iterations=6), also=["Bob", "Ann"], statistics="all")
     assert run.out.equals(direct)
     assert set(run.also) == set(ll.models.walks.truth(run.ask.prompt))
 
@@ -81,7 +81,9 @@ def test_what_a_page_kept_is_checked():
     with pytest.raises(ll.LatentLensError, match="reload the page"):
         Ask.from_page({"model": "walks"})
     with pytest.raises(ll.LatentLensError, match="reload the page"):
-        Ask.from_page({"model": ["walks"], "prompt": "", "iterations": 1, "seed": 0, "lens": "coda"})
+        Ask.from_page({**Ask("walks", "Ann").to_page(), "model": ["walks"]})
+    with pytest.raises(ll.LatentLensError, match="expected texts to follow, got .*reload the page"):
+        Ask.from_page({**Ask("walks", "Ann").to_page(), "track": [3]})
 
 
 def test_a_store_keeps_the_states_and_finds_them_again(tmp_path, ask: Ask):

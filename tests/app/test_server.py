@@ -31,7 +31,7 @@ def test_no_graph_offers_to_upload_what_it_shows():
     assert GRAPH["showSendToCloud"] is False
     assert GRAPH["displaylogo"] is False
     graphs = [part for part in page("walks", opening_prompt("walks"))._traverse() if type(part).__name__ == "Graph"]
-    assert len(graphs) == 3
+    assert len(graphs) == 4
     assert all(graph.config == GRAPH for graph in graphs)
 
 
@@ -50,6 +50,8 @@ def test_a_model_that_is_loaded_already_can_be_handed_over():
 def test_a_store_that_is_no_folder_is_refused(tmp_path):
     with pytest.raises(ll.LatentLensError, match="expected a folder to keep runs in, got .*none.*make it first"):
         create_app(store=tmp_path / "none")
+    with pytest.raises(ll.LatentLensError, match="expected a folder to read lenses from, got .*none.*make it first"):
+        create_app(lenses=tmp_path / "none")
 
 
 def test_a_port_in_use_is_refused_in_one_line(capfd):

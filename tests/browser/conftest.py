@@ -149,7 +149,11 @@ class Dashboard:
         if close.is_visible():
             close.click()
         self.page.get_by_label("Iterations", exact=True).fill("16")
-        for choice in ("Coda", "Shares", "Entropy", "2-D", "Iteration"):
+        for picker, value in (("lens", "Coda"), ("grid-color", "Entropy"), ("line-y", "Entropy")):
+            self.pick(picker, value)
+        if self.page.locator("#leaders").is_enabled():
+            self.page.locator("#leaders").click()
+        for choice in ("Shares", "2-D", "Iteration"):
             if not self.page.get_by_role("radio", name=choice, exact=True).is_checked():
                 self.page.get_by_text(choice, exact=True).click()
         self.page.locator("#examples button").first.click()
@@ -157,6 +161,13 @@ class Dashboard:
         self.wait_for_tokens(EXAMPLE)
         self.is_on(len(EXAMPLE.split()) - 1)
         self.is_at(16)
+
+    def pick(self, picker: str, value: str) -> None:
+        """Choose from one of the pickers, if it says something else."""
+        field = self.page.locator(f"#{picker}")
+        if field.input_value() != value:
+            field.click()
+            self.page.get_by_role("option", name=value, exact=True).click()
 
     def wait_for_tokens(self, text: str | None = None) -> None:
         """Wait until the strip shows a run (and these tokens), with its pictures."""

@@ -210,7 +210,7 @@ def test_two_tabs_do_not_mix(dashboard, visit: Callable, url: str):
 
 def test_another_lens_example_and_walk_run_at_once(dashboard):
     page = dashboard.page
-    page.get_by_text("Logit", exact=True).click()
+    dashboard.pick("lens", "Logit")
     expect(page.get_by_role("region", name="The same in Python")).to_contain_text("lens='logit'")
     page.get_by_role("button", name="A loaded die").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(re.compile("^Fay : Gus Gus Hal"))
@@ -225,7 +225,7 @@ def test_choices_redraw_their_picture_with_the_playhead_in_its_place(dashboard):
     page.keyboard.press("Home")
     page.get_by_text("Lines", exact=True).click()
     page.wait_for_function("document.querySelector('#stream .js-plotly-plot').data.every((t) => !t.stackgroup)")
-    page.get_by_text("Probability", exact=True).click()
+    dashboard.pick("grid-color", "Probability")
     page.wait_for_function("document.querySelector('#grid .js-plotly-plot').data[0].zmax === 1")
     page.get_by_text("Leader", exact=True).click()
     page.wait_for_function("document.querySelector('#map .js-plotly-plot').layout.showlegend === true")

@@ -6,7 +6,7 @@
 
   const KEPT = "latentlens"; // this tab's memory: sessionStorage survives a reload, and is not shared between tabs
   const STILL = matchMedia("(prefers-reduced-motion: reduce)");
-  const KINDS = ["stream", "map", "grid"];
+  const KINDS = ["stream", "map", "grid", "line"];
   const skip = () => window.dash_clientside.no_update;
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const cause = () => window.dash_clientside.callback_context.triggered.map((t) => t.prop_id.split(".")[0]);
@@ -166,7 +166,8 @@
     const settled = live.commitment[position];
     const parts = [`entropy ${live.entropy[at][position].toFixed(2)} bits`];
     if (bits !== null && bits !== undefined) parts.push(`${bits.toFixed(2)} bits from the exact answer`);
-    parts.push(at < settled ? `settles at iteration ${settled}` : `settled since iteration ${settled}`);
+    if (!live.settled[position]) parts.push(`leads since iteration ${settled}, not settled`);
+    else parts.push(at < settled ? `settles at iteration ${settled}` : `settled since iteration ${settled}`);
     const start = at === 0 && live.random ? ", the random start" : "";
     return [
       `Iteration ${at}`,
@@ -190,17 +191,17 @@
 
   const play = (playing) => [!playing, playing ? "play playing" : "play", playing ? "Pause" : "Play"];
 
-  /** A click on a token, on a cell (which also is at an iteration) or in the stream (which only is). */
-  function choose(tokens, grid, stream) {
+  /** A click on a token, on a cell (which also is at an iteration), in the stream or on a line (which only are). */
+  function choose(tokens, grid, stream, line) {
     const [source] = cause();
     if (!source) return [skip(), skip()];
     if (source.startsWith("{")) {
       const pressed = window.dash_clientside.callback_context.triggered.some((t) => t.value);
       return pressed ? [JSON.parse(source).position, skip()] : [skip(), skip()];
     }
-    const points = ({ grid, stream }[source] || {}).points;
+    const points = ({ grid, stream, line }[source] || {}).points;
     if (!points || !points.length) return [skip(), skip()];
-    if (source === "stream") return [skip(), Number.isInteger(points[0].x) ? points[0].x : skip()];
+    if (source !== "grid") return [skip(), Number.isInteger(points[0].x) ? points[0].x : skip()];
     return points[0].customdata || [skip(), skip()];
   }
 
@@ -312,6 +313,18 @@
     return [iterations, known && !model.free, hint, name !== "walks"];
   }
 
+  /** What the lens picker offers: those that need no fitting, the saved ones of the model, and any file. */
+  function lenses(lens, model) {
+    const data = [
+      { value: "coda", label: "Coda" },
+      { value: "logit", label: "Logit" },
+      ...((model && model.lenses) || []).map(([value, label]) => ({ value, label })),
+      { value: "file", label: "A saved lens…" },
+    ];
+    if (lens && !data.some((one) => one.value === lens)) data.push({ value: lens, label: lens.split("/").pop() });
+    return [data, lens !== "file"];
+  }
+
   const WORDS = {
     load: "Loading the model",
     capture: "Iterating",
@@ -343,6 +356,6 @@
     return spoken;
   }
 
-  const functions = { announce, choose, describe, fill, fit, look, mark, open, play, press, remember, say, status, tell, tick, toggle };
+  const functions = { announce, choose, describe, fill, fit, lenses, look, mark, open, play, press, remember, say, status, tell, tick, toggle };
   window.dash_clientside = Object.assign({}, window.dash_clientside, { latentlens: functions });
 })();
