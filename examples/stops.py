@@ -2,12 +2,13 @@
 
 In: prompts that ask for k steps, where every intermediate distribution is known. Out: two tables for each k, mean
 KL(truth_j || lens_r) and KL(truth_j || probe_r) in bits, for each stop j against each iteration r, on prompts that no
-probe was fitted to; and two figures each, in `--out`.
+probe was fitted to; and two figures each, in `--out`. `--page docs/stops.md` writes the tables as a page.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,26 @@ from latentlens.models import walks
 GRAPHS = {"nodes": 5, "successors": (1, 2), "self_loops": False}
 
 
+PAGE = """# The stops of a walk
+
+Does the state of `walks`, asked where a walk of k steps ends, pass through where it is after 1, 2, ... steps? For every
+intermediate stop j the exact distribution is known (`walks.truth(prompt, steps=j)`), so what a lens or a probe misses
+of it after iteration r is a number of bits. The model was taught to think one step an iteration, so what the lens shows
+on the way is trained, not found; what the probe shows (whether a stop is still held after it was passed, or already
+before) is not.
+
+Written by the script from what it measured:
+
+    {command}
+
+Graphs of 5 nodes, one or two successors; {held_out} prompts that no probe was fitted to, {fitted} that it was.
+*Start-blind* knows the graph but not the start; *control* is the probe fitted to shuffled targets, in the mean over
+iterations. What a probe misses is not proved absent: it is linear, and learnt from so few prompts. Iteration 0 is the
+random start; of the others the least of each row is in bold.
+
+"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, nargs="+", default=[4, 6], help="how many steps the prompts ask for")
@@ -28,15 +49,29 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=8)
     parser.add_argument("--seed", type=int, default=777, help="of the prompts")
     parser.add_argument("--out", type=Path, default=Path("."), help="a folder for the figures")
+    parser.add_argument("--page", type=Path, help="a markdown file for the tables")
     args = parser.parse_args()
-    model = ll.load("walks")
+    model, parts = ll.load("walks"), []
     for steps in args.steps:
         found = study(model, steps, args.prompts, args.iterations, args.seed)
         for reader in ("lens", "probe"):
-            print(f"\n{steps} steps asked: mean KL(truth_j || {reader}_r) [bits], {found.attrs['held_out']} prompts\n")
-            print(table(found[reader], found[f"{reader}_none"], "start-blind" if reader == "lens" else "control"))
-            figure = ll.figures.line(found, y=reader, scale="log")
-            print(f"\n{figure.save(args.out / f'stops-{steps}-{reader}.svg')}")
+            parts.append(section(found, steps, reader))
+            print(parts[-1], flush=True)
+            ll.figures.line(found, y=reader, scale="log").save(args.out / f"stops-{steps}-{reader}.svg")
+    if args.page:
+        command = f"python {Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+        held_out = found.attrs["held_out"]
+        about = PAGE.format(command=command, held_out=held_out, fitted=args.prompts - held_out)
+        args.page.write_text(about + "\n".join(parts), encoding="utf-8")
+
+
+def section(found: xr.Dataset, steps: int, reader: str) -> str:
+    """One table, and where each stop is read best."""
+    bits, without = found[reader], "start-blind" if reader == "lens" else "control"
+    best = [f"{stop} at {row[1:].argmin() + 1} ({row[1:].min():.3f})" for stop, row in enumerate(bits.values)]
+    head = f"## {steps} steps asked: mean KL(truth_j || {reader}_r) in bits\n"
+    said = f"Each stop is read best after this iteration (bits): {', '.join(best)}.\n"
+    return "\n".join([head, table(bits, found[f"{reader}_none"], without), "", said])
 
 
 def study(model: ll.LatentModel, steps: int, prompts: int, iterations: int, seed: int) -> xr.Dataset:
