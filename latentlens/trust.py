@@ -19,8 +19,6 @@ SAMPLE = 2_000
 """At most this many states are compared with each other: the comparison is quadratic."""
 NEIGHBOURS = 10
 """How many nearest neighbours are looked at, or fewer where there are hardly more states."""
-WARNING = "UMAP: distances and loops in it are not evidence"
-"""What stands beside every UMAP."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +57,14 @@ class Trust:
         Keeps ...% of the variance; trustworthiness ..., ...% of 9 nearest neighbours kept (all 20 states); steps
         drawn at ... to ... of their length.
         """
-        linear = self.method != "umap"
-        said = [f"keeps {self.variance:.0%} of the variance"] if np.isfinite(self.variance) else []
-        said = [*said, self._compared, *([self._drawn] if self._drawn else [])]
-        text = "; ".join(said if linear else [WARNING, *said])
+        kept = f"keeps {self.variance:.0%} of the variance" if np.isfinite(self.variance) else ""
+        text = "; ".join(part for part in (self.warning, kept, self._compared, self._drawn) if part)
         return f"{text[0].upper()}{text[1:]}."
+
+    @property
+    def warning(self) -> str:
+        """What has to stand beside the picture whatever else does: nothing for PCA."""
+        return "UMAP: distances and loops in it are not evidence" if self.method == "umap" else ""
 
     @property
     def _compared(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,22 @@ def draw(figure: Map, table: pd.DataFrame, dark: bool = False, width: int = 900)
     else:
         page["scene"] = _scene(table, titles)
         page["margin"] = {"l": 0, "r": 8, "t": 32, "b": 8}
+    _below(page, table, dark, width)
     page["legend"] = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
     return go.Figure(data=data, layout=page)
+
+
+def _below(page: dict[str, Any], table: pd.DataFrame, dark: bool, width: int) -> None:
+    """How far to trust the map, in small lines below it."""
+    lines = [line for note in table.attrs["notes"] for line in textwrap.wrap(note, max((width - 80) // 6, 20))]
+    if not lines:
+        return
+    room = page["margin"]["b"]
+    page["margin"]["b"] = room + 15 * len(lines) + 4
+    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top", "yshift": -room}
+    font = {"size": 11, "color": ink(dark).muted}
+    text = "<br>".join(lines)
+    page["annotations"] = [{"name": "trust", "text": text, "showarrow": False, "align": "left", "font": font, **place}]
 
 
 def _kind(figure: Map, count: int) -> str:
@@ -194,7 +209,7 @@ def end_names(rows: pd.DataFrame) -> list[str]:
 def _playhead(figure: Map, strong: pd.DataFrame, dark: bool) -> dict[str, Any]:
     """The strong states of one iteration; move it by patching x, y (and z)."""
     it = figure.playhead
-    rows = strong[strong.iteration == (0 if it is None else it)]
+    rows = strong[strong.iteration == (strong.iteration.min() if it is None else it)]
     trace: dict[str, Any] = {
         "type": "scatter3d" if figure.dims == 3 else "scatter",
         "name": "playhead",

@@ -33,7 +33,8 @@ class Map(Figure):
     """Where the states go: one path a (prompt, position), from a ring at its start to a square at its end.
 
     By default every position is drawn faintly and each prompt's last one (or `strong=`) strongly; `position=` draws
-    only those, strongly. Both axes of a 2-D map have the same scale.
+    only those, strongly. Both axes of a 2-D map have the same scale. Below stands what the drawn components keep of
+    the states, and, for a UMAP, always that distances and loops in it are not evidence.
     """
 
     kind: ClassVar[str] = "map"
@@ -45,6 +46,7 @@ class Map(Figure):
     position: int | tuple[int, ...] | None = option(None, "which tokens; None is all, one strongly", whole=False)
     strong: int = option(-1, "which token is drawn strongly among all; -1 is each prompt's last")
     playhead: int | None = option(None, "an iteration to mark", low=0)
+    trust: bool = option(True, "say below how far to trust the map", choices=(True, False))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,9 +70,11 @@ class Map(Figure):
 
         Columns: prompt, position, iteration; x, y (and z), float32 [state units]; strong (drawn strongly); and with
         a readout token (id), token_text, top (id), top_text, prob of the leader, slot (its place in the palette or -1).
-        `attrs`: iterations, axes (titles with the share of variance), model, named, random_start.
+        `attrs`: first and last of the iterations, axes (titles with the share of variance), notes (what stands below),
+        model, named, random_start.
         """
         coords = self._checked(emb, readout)
+        readout = None if readout is None else readout.sel(iteration=coords.iteration.values)
         paths = [(p, i, strong) for p in self._prompts(coords) for i, strong in self._positions(coords, p)]
         count = coords.sizes["iteration"]
         points = coords.transpose("prompt", "position", "iteration", "component").values
@@ -86,11 +90,11 @@ class Map(Figure):
         if readout is not None:
             columns |= _said(readout, where, count, columns["strong"])
         table = pd.DataFrame(columns)
-        share = emb.explained_variance_ratio
         table.attrs = {
-            "iterations": count - 1,
-            "axes": [f"PC {c} ({100 * share[c - 1]:.1f}%{' of variance' * (self.dims == 2)})" for c in self.axes],
-            "share": float(sum(share[c - 1] for c in self.axes)),
+            "first": int(coords.iteration[0]),
+            "iterations": int(coords.iteration[-1]),
+            "axes": _titles(emb, self.axes, " of variance" if self.dims == 2 else ""),
+            "notes": _notes(emb, self.axes, self.trust),
             "model": str(emb.attrs.get("model")),
             "named": readout is not None,
             "random_start": bool(readout.attrs.get("random_start", 0)) if readout is not None else False,
@@ -98,23 +102,22 @@ class Map(Figure):
         return table
 
     def describe(self, table: pd.DataFrame) -> str:
-        """How many paths, how much variance the axes hold, and how far the strong ones travel."""
+        """How many paths, how far the strong ones travel, and how far to trust the picture."""
         at = table.attrs
         strong = table[table.strong]
         axes = list(AXES[: self.dims])
         steps = strong.groupby(["prompt", "position"])[axes].diff().pow(2).sum(axis=1, min_count=1).pow(0.5)
-        half = strong.iteration > at["iterations"] / 2
+        half = strong.iteration > (at["first"] + at["iterations"]) / 2
         many = table.groupby(["prompt", "position"]).ngroups
         said = (
-            f"{many} {'path' if many == 1 else 'paths'} over iterations 0 to {at['iterations']} in PC "
-            f"{', '.join(map(str, self.axes))}, which hold {100 * at['share']:.0f}% of the variance; the highlighted "
-            f"states move {steps[~half].mean():.2g} an iteration in the first half and {steps[half].mean():.2g} in "
-            "the second"
+            f"{many} {'path' if many == 1 else 'paths'} over iterations {at['first']} to {at['iterations']} in "
+            f"{', '.join(at['axes'])}; the highlighted states move {steps[~half].mean():.2g} an iteration in the first "
+            f"half and {steps[half].mean():.2g} in the second"
         )
         if at["named"]:
             end = strong.iloc[-1]
             said += f"; the last one ends where {visible(end.top_text)} leads with {end.prob:.2f}"
-        return said + "."
+        return " ".join([f"{said}.", *at["notes"]])
 
     def _checked(self, emb: Embedding, readout: xr.Dataset | None) -> xr.DataArray:
         if not hasattr(emb, "explained_variance_ratio"):
@@ -125,13 +128,17 @@ class Map(Figure):
                 f"expected components of map from 1 to {coords.sizes['component']}, got {max(self.axes)}: "
                 "embed with more n_components"
             )
-        check_iteration("playhead", coords.sizes["iteration"] - 1, self.playhead)
+        laid_out = coords.iteration.values
+        check_iteration("playhead", int(laid_out[-1]), self.playhead)
+        if self.playhead is not None and self.playhead not in laid_out:
+            raise FigureError(f"expected playhead to be an iteration of the map, got {self.playhead}: embed with it")
         if self.color == "top" and readout is None:
             raise FigureError("expected a readout for color='top' of map, got none: pass figures.map(emb, readout)")
         if readout is not None:
             check_readout(self.kind, readout)
             shapes = [tuple(a.sizes[d] for d in ("prompt", "iteration", "position")) for a in (coords, readout)]
-            if shapes[0] != shapes[1]:
+            chosen = len(laid_out) <= laid_out[-1] and bool(np.isin(laid_out, readout.iteration.values).all())
+            if shapes[0] != shapes[1] and not (chosen and shapes[0][::2] == shapes[1][::2]):
                 raise FigureError(
                     f"expected a readout of the embedded trajectory, {list(shapes[0])} [prompt, iteration, position], "
                     f"got {list(shapes[1])}"
@@ -151,6 +158,29 @@ class Map(Figure):
             chosen = check_position(length, self.strong, prompt)
             return [*((i, False) for i in range(length) if i != chosen), (chosen, True)]
         return [(check_position(length, p, prompt), True) for p in self.position]  # type: ignore[union-attr]
+
+
+def _titles(emb: Embedding, axes: tuple[int, ...], of: str) -> list[str]:
+    """What stands along the axes: a component and its share of the variance; a UMAP has none."""
+    if emb.method == "umap":
+        return [f"UMAP {c}" for c in axes]
+    return [f"PC {c} ({100 * emb.explained_variance_ratio[c - 1]:.1f}%{of})" for c in axes]
+
+
+def _notes(emb: Embedding, axes: tuple[int, ...], trust: bool) -> list[str]:
+    """What stands below: how far to trust what is drawn, and the frame where it is not the usual one."""
+    out = []
+    if trust:
+        out.append(emb.trust_of(axes).caption)
+    elif emb.method == "umap":
+        out.append(f"{emb.trust_of(axes).warning}.")
+    choices = {
+        "states after the norm": emb.frame.space == "norm",
+        "each token about its own mean": emb.frame.center == "token",
+        f"a frame of {emb.attrs.get('fit_on')}": emb.attrs.get("fit_on", "all states") != "all states",
+    }
+    chosen = ", ".join(name for name, is_so in choices.items() if is_so)
+    return [*out, f"{chosen[0].upper()}{chosen[1:]}."] if chosen else out
 
 
 def _said(readout: xr.Dataset, where: np.ndarray, count: int, strong: np.ndarray) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
@@ -38,7 +40,39 @@ def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
         _ends(axes, figure, table, strong)
         (_spatial if figure.dims == 3 else _flat)(axes, figure, table)
         (_colour_bar if figure.color == "iteration" else _legend)(page, axes, table)
+        _below(page, axes, table)
     return page
+
+
+def _below(page: Page, axes: Any, table: pd.DataFrame) -> None:
+    """How far to trust the map, in small lines at the foot of the page, which grows by as much."""
+    size = text_size(axes) - 1.5
+    letters = int(72 * page.get_figwidth() / (0.43 * size))
+    lines = [line for note in table.attrs["notes"] for line in textwrap.wrap(note, letters)]
+    if not lines:
+        return
+    high, foot = page.get_figheight(), 1.25 * size * len(lines) / 72 + 0.06
+    page.set_figheight(high + foot)
+    share = foot / (high + foot)
+    for legend in page.legends:
+        legend.set_bbox_to_anchor((0, share, 1, 1 - share), transform=page.transFigure)
+    engine = page.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, share, 1, 1 - share))
+    else:
+        for part in page.axes:
+            box = part.get_position(original=True)
+            part.set_position((box.x0, share + box.y0 * (1 - share), box.width, box.height * (1 - share)))
+    page.text(
+        0.01,
+        0.02 / (high + foot),
+        "\n".join(lines),
+        size=size,
+        color=LIGHT.muted,
+        va="bottom",
+        linespacing=1.2,
+        gid="trust",
+    )
 
 
 def _aspect(figure: Map, table: pd.DataFrame, style: str) -> float:
