@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "--model", default="walks", help="a shipped name, a folder, a hub id or a .gguf file (default: walks)"
     )
     app.add_argument("--store", metavar="DIR", help="a folder of saved trajectories")
+    app.add_argument("--lenses", metavar="DIR", help="a folder of saved lenses; those of a model are offered with it")
     app.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     app.add_argument("--port", type=_port, default=8050, help="port to listen on (default: 8050)")
 
@@ -130,7 +131,7 @@ def run_app(args: argparse.Namespace) -> None:
     preflight(args.model)
     from latentlens_app import serve
 
-    serve(model=args.model, store=args.store, host=args.host, port=args.port)
+    serve(model=args.model, store=args.store, lenses=args.lenses, host=args.host, port=args.port)
 
 
 def run_decode(args: argparse.Namespace) -> None:

@@ -37,7 +37,7 @@ STATISTICS = {
     "total_variation": "Total variation to the final",
     "agreement": "Agreement with the final",
     "prob": "Probability",
-    "top_prob": "Probability of the leaders",
+    "top_prob": "Probability of the leader",
     "other_prob": "Probability of all others",
     "margin": "Margin of the leader",
     "rank": "Rank",

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import latentlens as ll
-from latentlens.models import raven
+from latentlens.models import raven, walks
 from latentlens.models.walks import files
 
 EXAMPLE = opening_prompt("walks")
@@ -56,9 +57,9 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def serving(model: str | ll.LatentModel) -> Iterator[str]:
+def serving(model: str | ll.LatentModel, **options: Any) -> Iterator[str]:
     """The dashboard on a free port of this machine."""
-    server = make_server("127.0.0.1", 0, create_app(model).server, threaded=True, request_handler=_Silent)
+    server = make_server("127.0.0.1", 0, create_app(model, **options).server, threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -101,6 +102,22 @@ def hostile_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     tokenizer.pre_tokenizer = WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))
     with serving(str(folder)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def lenses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tuned lens of the shipped model."""
+    folder = tmp_path_factory.mktemp("lenses")
+    lens = ll.TunedLens.fit(ll.load("walks"), walks.sample(8, 2, 1), iterations=16, epochs=1, progress=False)
+    lens.save(folder / "mine.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lens_url(lenses: Path) -> Iterator[str]:
+    """The dashboard with that folder."""
+    with serving("walks", lenses=lenses) as address:
         yield address
 
 
