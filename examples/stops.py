@@ -8,6 +8,7 @@ probe was fitted to; and two figures each, in `--out`. `--page docs/stops.md` wr
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -55,9 +56,13 @@ def main() -> None:
     for steps in args.steps:
         found = study(model, steps, args.prompts, args.iterations, args.seed)
         for reader in ("lens", "probe"):
-            parts.append(section(found, steps, reader))
-            print(parts[-1], flush=True)
-            ll.figures.line(found, y=reader, scale="log").save(args.out / f"stops-{steps}-{reader}.svg")
+            said, name = section(found, steps, reader), f"stops-{steps}-{reader}.png"
+            print(said, flush=True)
+            drawing = ll.figures.line(found, y=reader, scale="log")
+            drawing.save(args.out / name)
+            if args.page:
+                where = Path(os.path.relpath(args.out, args.page.parent), name).as_posix()
+                parts += [said, f"![{drawing.describe()}]({where})\n"]
     if args.page:
         command = f"python {Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
         held_out = found.attrs["held_out"]
@@ -98,7 +103,7 @@ def study(model: ll.LatentModel, steps: int, prompts: int, iterations: int, seed
             "lens_none": ("stop", np.array(blind)),
             "probe_none": ("stop", np.array(control)),
         },
-        coords={"stop": [f"stop {stop}" for stop in range(steps + 1)], "iteration": np.arange(iterations + 1)},
+        coords={"stop": [f"j = {stop}" for stop in range(steps + 1)], "iteration": np.arange(iterations + 1)},
         attrs={"held_out": int(held.sum()), "random_start": 1},
     )
 
