@@ -184,6 +184,9 @@ def _compared(run: Trajectory, where: list[int]) -> xr.Dataset:
 
 def _answers(run: Trajectory, positions: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Best tokens `[start, iteration, place]`; by iteration and place their agreement, and the bits between starts."""
+    if not positions:
+        none = torch.empty(run.iterations + 1, 0)
+        return torch.empty(len(run.tokens), *none.shape, dtype=torch.int64), none, none
     best, shares, bits = [], [], []
     for iteration in range(run.iterations + 1):
         logp = logits(run, iterations=[iteration], positions=positions)[:, 0].float().log_softmax(-1)
