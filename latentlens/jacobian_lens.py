@@ -35,14 +35,15 @@ class JacobianLens(FittedLens):
     terms of a Taylor series. Where states are normed already, h is the last of them and no norm follows.
 
     Where the core contracts, J_r goes to zero, and the norm would blow up what is left of it: a state of which less
-    than `least` arrives has no logits (NaN), and in `ll.decode` no statistics.
+    than `least` arrives has no logits (NaN), and in `ll.decode` no probabilities or bits.
 
     Attributes:
         jacobian: `[iteration, d_model, d_model]`, from the state (last axis) to the residual.
         state_mean, residual_mean: `[iteration, d_model]` and `[d_model]`; used with an offset.
         gain: mean of |J_r s_r| / |h| over the tokens that it was fitted to, by iteration.
-        least: the smallest |J_r s_r|, as a share of the mean |h|, that is read; may be changed.
         length: the mean |h|.
+        least: the smallest |J_r s_r|, as a share of the mean |h|, that is read; may be changed.
+        offset: whether the means are used; may be changed.
         iterations, about: as in any fitted lens.
 
     >>> import latentlens as ll
@@ -60,6 +61,7 @@ class JacobianLens(FittedLens):
     gain: xr.DataArray = field(repr=False)
     length: float
     least: float = LEAST
+    offset: bool = False
 
     @classmethod
     def fit(
@@ -110,7 +112,7 @@ class JacobianLens(FittedLens):
         states = torch.cat([examples.states(batch).cpu() for batch in batches], 1)
         jacobian = (total / len(h)).cpu()
         gain = ((states @ jacobian.mT).norm(dim=-1) / h.norm(dim=-1)).mean(1)
-        told = {"positions": None if positions is None else np.atleast_1d(positions).tolist(), "offset": offset}
+        told: dict[str, Any] = {"positions": None if positions is None else np.atleast_1d(positions).tolist()}
         told |= {"batch_size": batch_size, "seed": seed, "prompts": len(rows), "tokens": len(h)}
         return cls(
             examples.iterations,
@@ -121,6 +123,7 @@ class JacobianLens(FittedLens):
             _gain(gain, examples.iterations),
             float(h.norm(dim=-1).mean()),
             least,
+            offset,
         )
 
     @property
@@ -134,7 +137,7 @@ class JacobianLens(FittedLens):
         self.check_iteration(iteration)
         number, state = self.iterations.index(iteration), state.float()
         jacobian = self.jacobian[number].to(state.device)
-        if not self.about["options"]["offset"]:
+        if not self.offset:
             return state @ jacobian.T
         mean = self.state_mean[number].to(state.device)
         return (state - mean) @ jacobian.T + self.residual_mean.to(state.device)
@@ -159,7 +162,7 @@ class JacobianLens(FittedLens):
             "state_mean": self.state_mean,
             "residual_mean": self.residual_mean,
             "gain": torch.from_numpy(self.gain.values),
-            "length_least": torch.tensor([self.length, self.least], dtype=torch.float64),
+            "reading": torch.tensor([self.length, self.least, self.offset], dtype=torch.float64),
         }
 
     @classmethod
@@ -168,9 +171,9 @@ class JacobianLens(FittedLens):
         jacobian, iterations = tensors["jacobian"], told["iterations"]
         if len(jacobian) != len(iterations):
             raise ValueError(f"{len(jacobian)} Jacobians for {len(iterations)} iterations")
-        length, least = tensors["length_least"].tolist()
+        length, least, offset = tensors["reading"].tolist()
         means, gain = (tensors["state_mean"], tensors["residual_mean"]), _gain(tensors["gain"], iterations)
-        return cls(iterations, told["about"], jacobian, *means, gain, length, least)
+        return cls(iterations, told["about"], jacobian, *means, gain, length, least, bool(offset))
 
 
 @dataclass(eq=False)

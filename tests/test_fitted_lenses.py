@@ -92,6 +92,11 @@ def test_a_loop_that_forgets_has_the_gain_of_its_powers_and_what_does_not_arrive
     assert torch.equal(said.isnan().all(-1), carried < 0.01 * length.mean())
     assert torch.equal(said.isnan().all(-1), said.isnan().any(-1))
     assert said.isnan().any(-1).float().mean() == pytest.approx(0.4, abs=0.2)
+    out = ll.decode(traj, lens)
+    read = (carried >= 0.01 * length.mean()).numpy()
+    for name in ("entropy", "top_prob"):
+        values = out[name].transpose("iteration", "prompt", "position", ...).values[:, traj.mask]
+        assert np.array_equal(np.isfinite(values).reshape(*read.shape, -1)[..., 0], read)
 
 
 def test_with_an_offset_the_jacobian_lens_of_a_linear_loop_with_input_is_a_taylor_series():
@@ -293,7 +298,7 @@ def test_a_saved_lens_says_the_same_by_object_and_by_path(kind, tmp_path):
         assert again.curve.identical(lens.curve)
     else:
         assert again.gain.identical(lens.gain)
-        assert (again.least, again.length) == (lens.least, lens.length)
+        assert (again.least, again.length, again.offset) == (lens.least, lens.length, lens.offset)
 
 
 class Cancelled(Exception):
