@@ -346,7 +346,7 @@
       cancelled: "Cancelled",
     }[now.state];
     const failed = now.state === "failed";
-    const error = failed ? [now.message, false] : [skip(), busy ? true : skip()];
+    const error = failed ? [now.message, false] : [skip(), busy || now.state === "done" ? true : skip()];
     return [busy ? percent : 0, text, `progress ${now.state}`, busy, !busy, ...error];
   }
 
