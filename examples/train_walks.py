@@ -88,7 +88,8 @@ class Trainer:
         """More often what is not known yet; a little of what lies beyond the last rung."""
         known = np.array(self.missing[: self.most + 1])
         weights = 0.4 / (self.most + 1) + 0.6 * known / known.sum()
-        weights[0] *= 0.5
+        weights[0] *= 0.25
+        weights[min(self.options.often, self.most)] *= 2
         further = MOST_STEPS - STEPS if self.most == STEPS else 0
         return Ask((*weights, *[0.01] * further))
 
@@ -271,6 +272,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rung", type=int, default=1, help="ask for at least this many steps from now on")
     parser.add_argument("--start", type=Path, help="a folder with the weights to begin with, if there is no checkpoint")
     parser.add_argument("--first", type=float, default=0.5, help="share of the updates that train the first iterations")
+    parser.add_argument("--often", type=int, default=0, help="a number of steps that is asked twice as often")
     parser.add_argument("--hold", type=float, default=6.0, help="iterations before the later ones that are trained")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="slower, needs no C++ compiler")
     parser.add_argument("--prompts", type=int, default=300, help="how many a row of the table is measured on")
