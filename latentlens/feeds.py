@@ -20,7 +20,7 @@ from latentlens.models.base import Context, LatentModel
 
 BLOCK = 30 * 2**20
 """Bytes of logits of one call of the unembedding: below the 32 MB from which memory is asked for anew each time."""
-COPIES = 4
+COPIES = 6
 """How many tensors of the size of the logits at hand are alive at once while statistics are made."""
 WORKING = 16
 """How many times the size of its states a coda may hold while it works on one iteration."""

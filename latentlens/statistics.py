@@ -3,9 +3,9 @@
 In: float32 logits of one or several places, `[place, iteration, vocab]`. Out: tensors over place and iteration, in
 bits. Knows nothing about models, tokens' texts or datasets.
 
-With `p_r = softmax(z_r)` every entropy and every divergence is made of dot products,
+With `p_r = exp(z_r) / S_r` every entropy and every divergence is made of dot products,
 
-    KL(p_r || p_q) = p_r . z_r - p_r . z_q - log S_r + log S_q,    S_r = sum exp z_r,
+    KL(p_r || p_q) = p_r . z_r - p_r . z_q - log S_r + log S_q,
 
 so that one `exp` a logit and one product of `p` with `z` give them all. `plain_*` say the same term by term; they are
 what the tests compare with, and what is used where a logit is -inf.
@@ -28,6 +28,7 @@ SPAN = 3
 """Steps between iterations whose dot products are made at once: more are not needed, and cost more than they save."""
 NUCLEUS = 0.9
 """The share of the mass that `nucleus_size` asks for."""
+DIVERGENCES = ("entropy", "kl_to_final", "missing_bits", "kl_step", "kl_step_back")
 TINY = 1e-30
 """Below it a probability adds nothing to an entropy in float32; above it, logarithms are fast."""
 
@@ -36,12 +37,12 @@ TINY = 1e-30
 class Said:
     """Logits, their distributions and the best tokens, of some places and iterations.
 
-    `logits` are relative to the best one after `relative()`; `log_mass` is the log of the sum of the exponentials of
-    those, and `mass` what rounding makes of the sum of `probs`.
+    `logits` are relative to the best one after `relative()`; `weights` are the exponentials of those, `mass` is their
+    sum.
     """
 
     logits: Float[Tensor, "place iteration vocab"]
-    probs: Float[Tensor, "place iteration vocab"]
+    weights: Float[Tensor, "place iteration vocab"]
     top: Float[Tensor, "place iteration k"]
     top_token: Int[Tensor, "place iteration k"]
     mass: Float[Tensor, "place iteration"]
@@ -49,12 +50,11 @@ class Said:
 
     @classmethod
     def read(cls, logits: Float[Tensor, "place iteration vocab"], top_k: int) -> Said:
-        """The best `top_k` and the softmax, in float32."""
+        """The best `top_k` and the exponentials, in float32."""
         top, token = best(logits, top_k)
-        probs = torch.softmax(logits, -1)
-        mass = probs.sum(-1)
-        log_mass = mass.log() - probs.gather(-1, token[..., :1])[..., 0].log()
-        return cls(logits, probs, top, token, mass, log_mass)
+        weights = torch.sub(logits, top[..., :1]).exp_()
+        mass = weights.sum(-1)
+        return cls(logits, weights, top, token, mass, mass.log())
 
     @property
     def normaliser(self) -> Float[Tensor, "place iteration"]:
@@ -77,7 +77,7 @@ def divergences(said: Said, final: Said, *, ends: bool, wanted: Set[str]) -> dic
     `ends` says that the last iteration is the final one itself. Steps are NaN at the first.
     """
     out = _by_products(said, final)
-    if not all(bool(value[:, name.startswith("kl_step") :].isfinite().all()) for name, value in out.items()):
+    if out is None:
         out = _term_by_term(said, final)
     if ends:  # a distribution is at 0 bits from itself, however it is rounded
         out["kl_to_final"][:, -1] *= 0
@@ -118,53 +118,59 @@ def plain_kl(logp: Float[Tensor, "... vocab"], logq: Float[Tensor, "... vocab"])
     return (p * (logp - logq)).masked_fill_(p == 0, 0).sum(-1).div(LN2).clamp(min=0)
 
 
-def _by_products(said: Said, final: Said) -> dict[str, Tensor]:
-    """Entropies and divergences from dot products of probabilities and logits."""
-    own, step, back = _neighbours(said.probs, said.logits)
-    last = _dot(final.probs, final.logits) / final.mass
-    to_final = _dot(said.probs, final.logits)
-    from_final = _dot(said.logits, final.probs)
+def _by_products(said: Said, final: Said) -> dict[str, Tensor] | None:
+    """Entropies and divergences from dot products of weights and logits; None where a logit is -inf."""
+    own, step, back = _neighbours(said.weights, said.logits)
+    last = _dot(final.weights, final.logits)
+    if not bool(own.isfinite().all() & last.isfinite().all()):
+        return None
     mean, level = own / said.mass, said.log_mass
-    before, level_before = mean.roll(1, 1), level.roll(1, 1)
-    out = {
-        "entropy": level - mean,
-        "kl_to_final": mean - to_final / said.mass - level + final.log_mass,
-        "missing_bits": last - from_final / final.mass - final.log_mass + level,
-        "kl_step": before - step / said.mass.roll(1, 1) - level_before + level,
-        "kl_step_back": mean - back / said.mass - level + level_before,
-    }
-    return {name: _bits(value) for name, value in out.items()}
+    to_final = _dot(said.weights, final.logits) / said.mass
+    from_final = (last - _dot(said.logits, final.weights)) / final.mass
+    before, level_before, mass_before = mean.roll(1, 1), level.roll(1, 1), said.mass.roll(1, 1)
+    bits = torch.stack(
+        [
+            level - mean,
+            mean - to_final - level + final.log_mass,
+            from_final - final.log_mass + level,
+            before - step / mass_before - level_before + level,
+            mean - back / said.mass - level + level_before,
+        ]
+    )
+    return dict(zip(DIVERGENCES, bits.div_(LN2).clamp_(min=0)))
 
 
 def _term_by_term(said: Said, final: Said) -> dict[str, Tensor]:
     """The same, by the plain formulas."""
     logp, end = (s.logits - s.log_mass[..., None] for s in (said, final))
     none = torch.full_like(said.mass[:, :1], torch.nan)
-    return {
-        "entropy": plain_entropy(logp),
-        "kl_to_final": plain_kl(logp, end),
-        "missing_bits": plain_kl(end, logp),
-        "kl_step": torch.cat([none, plain_kl(logp[:, :-1], logp[:, 1:])], 1),
-        "kl_step_back": torch.cat([none, plain_kl(logp[:, 1:], logp[:, :-1])], 1),
-    }
+    bits = (
+        plain_entropy(logp),
+        plain_kl(logp, end),
+        plain_kl(end, logp),
+        torch.cat([none, plain_kl(logp[:, :-1], logp[:, 1:])], 1),
+        torch.cat([none, plain_kl(logp[:, 1:], logp[:, :-1])], 1),
+    )
+    return dict(zip(DIVERGENCES, bits))
 
 
 def _shapes(said: Said, final: Said, wanted: Set[str], ends: bool) -> dict[str, Tensor]:
     """What needs a pass of its own over the vocabulary."""
-    out, room = {}, None
+    out: dict[str, Tensor] = {}
+    if not wanted & {"total_variation", "js_to_final", "nucleus_size"}:
+        return out
+    probs, end = (s.weights / s.mass[..., None] for s in (said, final))
+    room = torch.empty_like(probs)
     if "total_variation" in wanted:
-        room = torch.sub(said.probs, final.probs)
-        out["total_variation"] = room.abs_().sum(-1).div(2).clamp(max=1)
+        out["total_variation"] = torch.sub(probs, end, out=room).abs_().sum(-1).div(2).clamp(max=1)
     if "js_to_final" in wanted:
-        room = torch.add(said.probs, final.probs, out=room).div_(2)
-        both = _entropy_sum(room)
-        each = _entropy_sum(said.probs, room)
-        end = each[:, -1:] if ends else _entropy_sum(final.probs)
-        out["js_to_final"] = (both - (each + end) / 2).div(LN2).clamp(0, 1)
+        torch.add(probs, end, out=room).div_(2)
+        both, each = _entropy_sum(room), _entropy_sum(probs, room)
+        out["js_to_final"] = (both - (each + _entropy_sum(end)) / 2).div(LN2).clamp(0, 1)
         if ends:
             out["js_to_final"][:, -1] *= 0
     if "nucleus_size" in wanted:
-        out["nucleus_size"] = nucleus(said.probs, NUCLEUS).float()
+        out["nucleus_size"] = nucleus(probs, NUCLEUS).float()
     return out
 
 
@@ -174,18 +180,18 @@ def _entropy_sum(probs: Tensor, room: Tensor | None = None) -> Tensor:
     return -logs.mul_(probs).sum(-1)
 
 
-def _neighbours(probs: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`p_r . z_r`, `p_{r-1} . z_r` and `p_r . z_{r-1}` (NaN at the first), from products of overlapping spans."""
-    spans = (probs.shape[1] - 1) // SPAN
+def _neighbours(weights: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`w_r . z_r`, `w_{r-1} . z_r` and `w_r . z_{r-1}` (NaN at the first), from products of overlapping spans."""
+    spans = (weights.shape[1] - 1) // SPAN
     rest = slice(spans * SPAN, None)
-    products = [(probs[:, rest] @ logits[:, rest].transpose(1, 2))[:, None]]
+    products = [(weights[:, rest] @ logits[:, rest].transpose(1, 2))[:, None]]
     if spans:  # [place, span, vocab, iteration], nothing copied
-        p, z = (values.unfold(1, SPAN + 1, SPAN) for values in (probs, logits))
+        p, z = (values.unfold(1, SPAN + 1, SPAN) for values in (weights, logits))
         products.insert(0, p.transpose(-1, -2) @ z)
     own = [product.diagonal(0, -2, -1) for product in products]
     own[0] = own[0][..., :SPAN] if spans else own[0]  # a span's last iteration is the first of the next
     step, back = ([product.diagonal(k, -2, -1) for product in products] for k in (1, -1))
-    none = torch.full_like(probs[:, :1, 0], torch.nan)
+    none = torch.full_like(weights[:, :1, 0], torch.nan)
     return _side_by_side(own), _side_by_side([none, *step]), _side_by_side([none, *back])
 
 
@@ -196,7 +202,3 @@ def _side_by_side(parts: list[Tensor]) -> Float[Tensor, "place iteration"]:
 def _dot(rows: Tensor, one: Tensor) -> Tensor:
     """Dot products over the vocabulary of every iteration with a single one, or of single ones."""
     return (rows @ one.transpose(1, 2))[..., 0]
-
-
-def _bits(nats: Tensor) -> Tensor:
-    return nats.div(LN2).clamp(min=0)
