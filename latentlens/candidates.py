@@ -148,14 +148,14 @@ def tracked_ids(groups: Groups, following: Int[Tensor, place]) -> list[Int[Tenso
 def follow(said: Said, members: list[Int[Tensor, "place candidate"]]) -> Followed:
     """Log-probability (of all members of a group together) and rank (of its best member); logits as they came."""
     values = torch.stack([_values(said.logits, ids) for ids in members])
-    log_prob = values.logsumexp(0) - said.normaliser[..., None]
+    log_prob = torch.stack([said.log_prob(value) for value in values]).logsumexp(0)
     best = values.amax(0).masked_fill(members[0][:, None] < 0, torch.inf)  # no token: nothing to count
     return Followed(members[0], log_prob, greater(said.logits, best, said.top))
 
 
 def log_probs(said: Said, token: Int[Tensor, "place candidate"]) -> Float[Tensor, "place iteration candidate"]:
     """Log-probabilities alone, without a pass over the vocabulary; -inf where there is no token."""
-    return _values(said.logits, token) - said.normaliser[..., None]
+    return said.log_prob(_values(said.logits, token))
 
 
 def _values(logits: Tensor, ids: Tensor) -> Tensor:

@@ -70,25 +70,29 @@ def token_text(out: xr.Dataset, ids: Any) -> np.ndarray:
 
 def _spread(given: Input, values: Float[Tensor, "place ..."], fill: float) -> Tensor:
     """Places to prompt and position, `fill` at pads; iterations go in between."""
-    out = torch.full((*given.mask.shape, *values.shape[1:]), fill, dtype=values.dtype)
-    out[given.mask] = values
+    if bool(given.mask.all()):
+        out = values.unflatten(0, given.mask.shape)
+    else:
+        out = torch.full((*given.mask.shape, *values.shape[1:]), fill, dtype=values.dtype)
+        out[given.mask] = values
     return out.transpose(1, 2).contiguous() if values.ndim > 1 else out
 
 
 def _candidates(given: Input, rows: dict[str, Tensor], wanted: frozenset[str]) -> Variables:
     """Who is followed, and how each fares."""
     dims, none = (*CELLS, "candidate"), (rows["token"] == -1)[:, None]
-    prob = rows["log_prob"].exp()
+    log_prob, rank = rows.pop("log_prob"), rows.pop("rank")  # let go of as soon as they are in place
+    prob = log_prob.exp()
     token = torch.full((*given.mask.shape, rows["token"].shape[-1]), -1, dtype=torch.int64)
     token[given.mask] = rows["token"]
     out: Variables = {
         "candidate_token": (("prompt", "position", "candidate"), token),
         "prob": (dims, _spread(given, prob.masked_fill(none, torch.nan), torch.nan)),
-        "rank": (dims, _spread(given, rows["rank"].masked_fill(none, -1), -1)),
+        "rank": (dims, _spread(given, rank.masked_fill_(none, -1), -1)),
         "other_prob": (CELLS, _spread(given, (1 - prob.masked_fill(none, 0).sum(-1)).clamp(min=0), torch.nan)),
     }
     if "surprisal" in wanted:
-        bits = rows["log_prob"].div(-np.log(2)).clamp(min=0).masked_fill(none, torch.nan)
+        bits = log_prob.div(-np.log(2)).clamp(min=0).masked_fill(none, torch.nan)
         out["surprisal"] = (dims, _spread(given, bits, torch.nan))
     return out
 
@@ -99,8 +103,8 @@ def _leaders(given: Input, rows: dict[str, Tensor], wanted: frozenset[str], firs
     commitment, settled = _commitment(leader, first)
     flat = ("prompt", "position")
     out: Variables = {
-        "top_token": ((*CELLS, "k"), _spread(given, rows["top_token"], -1)),
-        "top_prob": ((*CELLS, "k"), _spread(given, rows["top_prob"], torch.nan)),
+        "top_token": ((*CELLS, "k"), _spread(given, rows.pop("top_token"), -1)),
+        "top_prob": ((*CELLS, "k"), _spread(given, rows.pop("top_prob"), torch.nan)),
         "commitment": (flat, _spread(given, commitment, -1)),
         "settled": (flat, _spread(given, settled, False)),
         "token": (flat, given.tokens.masked_fill(~given.mask, -1)),

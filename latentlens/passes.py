@@ -118,7 +118,7 @@ def _raw(said: Said, places: Places, followed: Followed | None) -> Row:
     """What is read off the logits as they came."""
     out = {} if followed is None else dict(vars(followed))
     if any(truth is not None for truth in places.truths):
-        out["truth_bits"] = truth_bits(said.logits, said.normaliser, places.truths)
+        out["truth_bits"] = truth_bits(said, places.truths)
     else:
         out["truth_bits"] = torch.full_like(said.mass, torch.nan)
     return out
@@ -126,7 +126,7 @@ def _raw(said: Said, places: Places, followed: Followed | None) -> Row:
 
 def _numbers(said: Said, final: Said, asked: Asked, *, ends: bool) -> Row:
     """What is read off relative logits: the best tokens and every statistic."""
-    prob = (said.top[..., : asked.top_k] - said.normaliser[..., None]).exp()
+    prob = said.log_prob(said.top[..., : asked.top_k]).exp()
     out = {"top_token": said.top_token[..., : asked.top_k], "top_prob": prob}
     out |= leader_statistics(said, final.top_token[:, -1, 0], asked.wanted)
     return out | divergences(said, final, ends=ends, wanted=asked.wanted)

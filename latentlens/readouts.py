@@ -167,8 +167,18 @@ def _read(
 
 
 def _joined(parts: Iterable[Row]) -> Row:
-    """One after the other; where they follow different numbers of candidates, -1 stands behind the fewer."""
-    rows = list(parts)
+    """One after the other, some at a time, so that few small pieces lie about between the large ones."""
+    done: list[Row] = []
+    rows: list[Row] = []
+    for row in parts:
+        rows.append(row)
+        if len(rows) == 64:
+            done, rows = [*done, _stacked(rows)], []
+    return _stacked([*done, *rows])
+
+
+def _stacked(rows: list[Row]) -> Row:
+    """Where they follow different numbers of candidates, -1 stands behind the fewer."""
     width = max(row["token"].shape[-1] for row in rows)
     padded = {"token", "rank", "log_prob"}
     return {

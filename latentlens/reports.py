@@ -79,7 +79,7 @@ def as_text(out: xr.Dataset, traj: Trajectory, position: int) -> str:
     else:
         lines.append(f"not settled: the top candidate last changed at iteration {report['commitment']}")
     if "truth" in report:
-        exact = sorted(report["truth"], key=lambda c: -c["prob"])
+        exact = sorted(report["truth"], key=lambda c: (-c["prob"], c["text"]))
         lines.append("truth: " + "  ".join(f"{c['text']} {c['prob']:.3f}" for c in exact))
     return "\n".join(lines)
 

@@ -56,10 +56,9 @@ class Said:
         mass = weights.sum(-1)
         return cls(logits, weights, top, token, mass, mass.log())
 
-    @property
-    def normaliser(self) -> Float[Tensor, "place iteration"]:
-        """The log of the sum of the exponentials of the logits as they came."""
-        return self.top[..., 0] + self.log_mass
+    def log_prob(self, values: Float[Tensor, "place iteration n"]) -> Float[Tensor, "place iteration n"]:
+        """Natural log-probabilities of logits as they came; the best one is taken away first, lest rounding grow."""
+        return values - self.top[..., :1] - self.log_mass[..., None]
 
     def relative(self) -> Said:
         """Take the best logit from every logit, in place: dot products lose less to rounding."""
@@ -91,7 +90,7 @@ def leader_statistics(said: Said, final_token: Int[Tensor, place], wanted: Set[s
     """What the best tokens alone say: how far ahead the first is, and whether it is the final one."""
     out = {}
     if "margin" in wanted:
-        probs = (said.top[..., :2] - said.normaliser[..., None]).exp()
+        probs = said.log_prob(said.top[..., :2]).exp()
         out["margin"] = probs[..., 0] - probs[..., 1] if probs.shape[-1] > 1 else probs[..., 0]
     if "agreement" in wanted:
         out["agreement"] = (said.top_token[..., 0] == final_token[:, None]).float()

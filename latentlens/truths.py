@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latentlens.errors import LatentLensError
 from latentlens.models.base import LatentModel
+from latentlens.statistics import Said
 
 Truth = dict[int, float]
 """Token id to exact probability."""
@@ -34,19 +35,16 @@ def known_truths(model: LatentModel, prompts: Sequence[str] | None, count: int) 
     return out
 
 
-def truth_bits(
-    logits: Float[Tensor, "place iteration vocab"],
-    normaliser: Float[Tensor, "place iteration"],
-    truths: Sequence[Truth | None],
-) -> Float[Tensor, "place iteration"]:
-    """KL(truth || p_r) in bits at each place whose truth is known; NaN elsewhere."""
-    out = torch.full_like(normaliser, torch.nan)
+def truth_bits(said: Said, truths: Sequence[Truth | None]) -> Float[Tensor, "place iteration"]:
+    """KL(truth || p_r) in bits at each place whose truth is known, from logits as they came; NaN elsewhere."""
+    out = torch.full_like(said.mass, torch.nan)
     for place, exact in enumerate(truths):
         if exact is None:
             continue
         share = torch.tensor(list(exact.values()), dtype=torch.float64)
-        said = (logits[place][:, list(exact)] - normaliser[place, :, None]).double().cpu()
-        bits = (share * (share.log2() - said / math.log(2))).sum(-1)
+        logits = said.logits[place][:, list(exact)]
+        log_prob = (logits - said.top[place, :, :1] - said.log_mass[place, :, None]).double().cpu()
+        bits = (share * (share.log2() - log_prob / math.log(2))).sum(-1)
         out[place] = bits.clamp(min=0).to(out)
     return out
 
