@@ -78,7 +78,9 @@ def test_decode_writes_a_tidy_table_with_the_readouts_numbers_unrounded(capsys, 
 
 def test_parquet_without_pyarrow_is_refused_before_the_model_is_loaded(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    status, _, err = run(capsys, "decode", "--model", "no/such", "--prompt", "a", "--parquet", str(tmp_path / "t.parquet"))
+    status, _, err = run(
+        capsys, "decode", "--model", "no/such", "--prompt", "a", "--parquet", str(tmp_path / "t.parquet")
+    )
     assert status == 2
     assert err == "latentlens: expected pyarrow to write parquet, got none: pip install pyarrow, or write CSV\n"
 
