@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from latentlens.candidates import Followed, Plan, follow, leaders, log_probs
@@ -67,14 +67,16 @@ def _whole(
     for start in range(0, len(logits), size):
         part = slice(start, start + size)
         said, some = Said.read(logits[part], asked.depth), places.at(part)
+        silent = said.mass.isnan()  # the lens says nothing there
         members = asked.plan.members(some.following.to(logits.device))
         if members is None:
-            token = leaders(said.top_token[..., 0], asked.plan.first, asked.plan.also)
+            lead = said.top_token[..., 0].masked_fill(silent, -1)
+            token = leaders(lead, asked.plan.first, asked.plan.also)
             order = asked.plan.order(token, log_probs(said, token).exp())
             members = [token.gather(-1, order.clamp(min=0)).masked_fill(order < 0, -1)]
         found = _raw(said, some, follow(said, members))
         said.relative()
-        yield _on_cpu(found | _numbers(said, said.at(slice(-1, None)), asked, ends=True))
+        yield _hushed(found | _numbers(said, said.at(slice(-1, None)), asked, ends=True), silent)
         tick(said.mass.numel())
 
 
@@ -85,15 +87,16 @@ def _windowed(feed: Feed, cut: Cut, asked: Asked, places: Places, tick: Callable
     rows = []
     for start, said in _windows(feed, cut, asked.depth):
         found = _raw(said, places, follow(said, members) if members is not None else None)
+        silent = said.mass.isnan()
         said.relative()
         ends = start + cut.window >= feed.count
-        row = found | _numbers(said, final, asked, ends=ends)
+        row = _hushed(found | _numbers(said, final, asked, ends=ends), silent)
         rows.append({name: value[:, start > 0 :] for name, value in row.items() if name != "token"})
         tick(rows[-1]["entropy"].numel())
     out = {name: torch.cat([row[name] for row in rows], 1) for name in rows[0]}
     if members is not None:
-        return _on_cpu(out | {"token": members[0]})
-    return _on_cpu(out | _second_pass(feed, cut, asked, out["top_token"][..., 0]))
+        return out | {"token": members[0].cpu()}
+    return out | _on_cpu(_second_pass(feed, cut, asked, out["top_token"][..., 0]))
 
 
 def _windows(feed: Feed, cut: Cut, depth: int) -> Iterator[tuple[int, Said]]:
@@ -111,6 +114,7 @@ def _second_pass(feed: Feed, cut: Cut, asked: Asked, top: Int[Tensor, "place ite
         part = follow(said, [token])
         parts.append(Followed(token, part.log_prob[:, start > 0 :], part.rank[:, start > 0 :]))
     whole = Followed(token, *(torch.cat([getattr(p, n) for p in parts], 1) for n in ("log_prob", "rank")))
+    whole.rank.masked_fill_(whole.log_prob.isnan(), -1)
     return vars(whole.picked(asked.plan.order(token, whole.log_prob.exp())))
 
 
@@ -130,6 +134,16 @@ def _numbers(said: Said, final: Said, asked: Asked, *, ends: bool) -> Row:
     out = {"top_token": said.top_token[..., : asked.top_k], "top_prob": prob}
     out |= leader_statistics(said, final.top_token[:, -1, 0], asked.wanted)
     return out | divergences(said, final, ends=ends, wanted=asked.wanted)
+
+
+def _hushed(row: Row, silent: Bool[Tensor, "place iteration"]) -> Row:
+    """On the CPU, without tokens, ranks and counts where the logits are NaN: a fitted lens may mask what it cannot read."""
+    if bool(silent.any()):
+        for name, value in row.items():
+            if name != "token":
+                none = silent.reshape(*silent.shape, *[1] * (value.ndim - 2))
+                row[name] = value.masked_fill(none, torch.nan if value.is_floating_point() else -1)
+    return _on_cpu(row)
 
 
 def _on_cpu(row: Row) -> Row:

@@ -258,3 +258,31 @@ def test_the_known_truth_is_measured_in_bits_at_the_last_position(folder):
     assert exact[6] == 0.75
     assert exact[9] == 0.25
     assert sum(v for k, v in exact.items() if k >= 0) == 1
+
+
+class Silent(ll.CodaLens):
+    """Says nothing of every second position before iteration 3."""
+
+    name = "silent"
+
+    def logits(self, model, state, context, iteration):
+        out = super().logits(model, state, context, iteration).clone()
+        out[:, :: 2 if iteration < 3 else out.shape[1] + 1] = torch.nan
+        return out
+
+    def in_rows(self, model):
+        return False
+
+
+@pytest.mark.parametrize("budget", [2**29, 20_000])
+def test_where_a_lens_says_nothing_there_are_no_tokens_ranks_or_counts(budget):
+    traj = ll.capture(ll.load("walks"), "Ann : Bob . Bob : Ann . 1 steps from Ann", iterations=6)
+    out, full = (ll.decode(traj, lens, statistics="all", budget=budget) for lens in (Silent(), None))
+    quiet, heard = out.isel(prompt=0, position=slice(2, None, 2)), out.isel(prompt=0, position=slice(1, None, 2))
+    before = quiet.isel(iteration=slice(3))
+    assert (before.top_token == -1).all()
+    assert (before["rank"] == -1).all()
+    for name in ("top_prob", "prob", "entropy", "agreement", "nucleus_size", "margin"):
+        assert before[name].isnull().all(), name
+    xr.testing.assert_equal(heard.top_token, full.top_token.isel(prompt=0, position=slice(1, None, 2)))
+    assert (quiet.top_token[3:] >= 0).all()
