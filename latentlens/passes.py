@@ -137,7 +137,7 @@ def _numbers(said: Said, final: Said, asked: Asked, *, ends: bool) -> Row:
 
 
 def _hushed(row: Row, silent: Bool[Tensor, "place iteration"]) -> Row:
-    """On the CPU, without tokens, ranks and counts where the logits are NaN: a fitted lens may mask what it cannot read."""
+    """On the CPU, without tokens, ranks and counts where logits are NaN: a fitted lens masks what it cannot read."""
     if bool(silent.any()):
         for name, value in row.items():
             if name != "token":
