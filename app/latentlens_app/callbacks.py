@@ -97,12 +97,16 @@ def press_leaders(desk: Desk, clicks: int | None, shown: Told, previous: Told) -
     return _again(desk, shown, previous, track=[])
 
 
-def show_track(desk: Desk, position: int | None, shown: Told) -> tuple:
-    """The candidates that are followed at this token, and whether the leaders can be gone back to."""
+def show_track(desk: Desk, position: int | None, shown: Told, entries: list[str] | None, previous: Told) -> tuple:
+    """The candidates that are followed at this token, and whether the leaders can be gone back to.
+
+    A list that a reader is editing is left alone: what was added since would be lost.
+    """
     if not shown or position is None:
         return no_update, no_update
     run = desk.run(shown)
-    return followed_at(run, position), not run.ask.track
+    edited = bool(run.ask.track and entries) or _latest(shown, previous)["track"] != list(run.ask.track)
+    return no_update if edited else followed_at(run, position), not run.ask.track
 
 
 def _latest(shown: dict[str, Any], previous: Told) -> dict[str, Any]:
@@ -195,7 +199,8 @@ def connect(app: Dash, desk: Desk) -> None:
     on(edit_track, job, *edited, prevent_initial_call=True)
     on(press_leaders, job, Input("leaders", "n_clicks"), *seen, prevent_initial_call=True)
     followed = (Output("track", "value"), Output("leaders", "disabled"))
-    on(show_track, *followed, Input("position", "data"), Input("shown", "data"), prevent_initial_call=True)
+    here = (Input("position", "data"), Input("shown", "data"), State("track", "value"), State("job", "data"))
+    on(show_track, *followed, *here, prevent_initial_call=True)
     example = Input({"type": "example", "index": ALL}, "n_clicks")
     prompt = Output("prompt", "value", allow_duplicate=True)
     on(pick_example, prompt, job, example, State("job", "data"), *values, prevent_initial_call=True)

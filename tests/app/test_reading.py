@@ -29,7 +29,7 @@ def done(desk: Desk, told: dict) -> Run:
 
 def test_the_leaders_are_listed_at_every_token_and_the_list_itself_changes_nothing(desk: Desk, run: Run, shown: dict):
     for position in (0, len(run.tokens) - 1):
-        entries, back = callbacks.show_track(desk, position, shown)
+        entries, back = callbacks.show_track(desk, position, shown, [], None)
         assert entries
         assert back is True
         assert callbacks.edit_track(desk, entries, shown, position, None) is dash.no_update
@@ -38,20 +38,22 @@ def test_the_leaders_are_listed_at_every_token_and_the_list_itself_changes_nothi
 def test_a_list_that_was_edited_is_followed_at_every_token_until_the_leaders_are_again(
     desk: Desk, run: Run, shown: dict
 ):
-    entries = [*callbacks.show_track(desk, 0, shown)[0], "Gus", "boys = Hal, Roy"]
+    entries = [*callbacks.show_track(desk, 0, shown, [], None)[0], "Gus", "boys = Hal, Roy"]
     told = callbacks.edit_track(desk, entries, shown, 0, None)
     edited = done(desk, told)
     now = {"key": told["key"], "ask": told["ask"]}
     assert edited.traj is run.traj
     assert edited.out.candidate_label[0, 0].values.tolist()[-2:] == ["Gus", "boys"]
-    assert callbacks.show_track(desk, 3, now) == (entries, False)
+    assert callbacks.show_track(desk, 3, now, [], told) == (entries, False)
+    assert callbacks.show_track(desk, 3, now, [*entries, "Roy"], told) == (dash.no_update, False)  # being edited
+    assert callbacks.show_track(desk, 3, shown, [*entries, "Roy"], told)[0] is dash.no_update  # an edit is on its way
     assert callbacks.edit_track(desk, entries, now, 3, told) is dash.no_update
     assert callbacks.press_leaders(desk, None, now, told) is dash.no_update
     assert callbacks.press_leaders(desk, 1, now, told)["key"] == run.ask.key
 
 
 def test_an_entry_that_is_no_token_is_told_and_taking_it_out_shows_the_run_again(desk: Desk, run: Run, shown: dict):
-    entries = callbacks.show_track(desk, 0, shown)[0]
+    entries = callbacks.show_track(desk, 0, shown, [], None)[0]
     told = callbacks.edit_track(desk, [*entries, "Zork"], shown, 0, None)
     job = desk.jobs.wait(told["id"], 60)
     assert job.state == "failed"

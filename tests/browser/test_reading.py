@@ -12,7 +12,10 @@ LINE = "document.querySelector('#line .js-plotly-plot')"
 
 def test_the_list_of_candidates_is_edited_and_given_back_to_the_leaders(dashboard):
     page, code = dashboard.page, dashboard.page.get_by_role("region", name="The same in Python")
-    field, back = page.get_by_label("Candidates to follow"), page.get_by_role("button", name="Leaders", exact=True)
+    field, back = (
+        page.get_by_role("textbox", name="Candidates to follow"),
+        page.get_by_role("button", name="Leaders", exact=True),
+    )
     expect(back).to_be_disabled()
     for entry in ("Gus", "rest = Hal, Roy", "next"):
         field.fill(entry)
