@@ -67,6 +67,7 @@ def test_every_family_file_is_in_the_visible_tuple():
         "tokens",
         "hooked",
         "looping",
+        "describing",
         "gguf_files",
         "pretrained",
         "wrapping",
