@@ -20,40 +20,40 @@ if TYPE_CHECKING:
     from latentlens.embeddings import Embedding, embed
     from latentlens.errors import LatentLensError
     from latentlens.generation import Generation, generate
-    from latentlens.groups import aggregate
-    from latentlens.jacobian_lens import JacobianLens
-    from latentlens.lens import CodaLens, Lens, LogitLens
+    from latentlens.lenses.jacobian import JacobianLens
+    from latentlens.lenses.lens import CodaLens, Lens, LogitLens
+    from latentlens.lenses.tuned import TunedLens
     from latentlens.models.base import STOP, At, LatentModel
     from latentlens.models.loading import load
     from latentlens.models.wrapping import wrap
     from latentlens.motion import dynamics
+    from latentlens.motion.groups import aggregate
+    from latentlens.motion.starts import PathIndependence, path_independence
     from latentlens.probes import Probe
     from latentlens.readouts import decode, logits, token_text
     from latentlens.recording import capture
     from latentlens.scoring import evaluate, score
-    from latentlens.starts import PathIndependence, path_independence
     from latentlens.thoughts import latent_cot
     from latentlens.trajectory import Trajectory
-    from latentlens.tuned_lens import TunedLens
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "At": "latentlens.models.base",
-    "CodaLens": "latentlens.lens",
+    "CodaLens": "latentlens.lenses.lens",
     "Embedding": "latentlens.embeddings",
-    "JacobianLens": "latentlens.jacobian_lens",
+    "JacobianLens": "latentlens.lenses.jacobian",
     "LatentLensError": "latentlens.errors",
     "LatentModel": "latentlens.models.base",
-    "PathIndependence": "latentlens.starts",
-    "Lens": "latentlens.lens",
-    "LogitLens": "latentlens.lens",
+    "PathIndependence": "latentlens.motion.starts",
+    "Lens": "latentlens.lenses.lens",
+    "LogitLens": "latentlens.lenses.lens",
     "Generation": "latentlens.generation",
     "Probe": "latentlens.probes",
     "STOP": "latentlens.models.base",
     "Trajectory": "latentlens.trajectory",
-    "TunedLens": "latentlens.tuned_lens",
-    "aggregate": "latentlens.groups",
+    "TunedLens": "latentlens.lenses.tuned",
+    "aggregate": "latentlens.motion.groups",
     "capture": "latentlens.recording",
     "decode": "latentlens.readouts",
     "dynamics": "latentlens.motion",
@@ -63,7 +63,7 @@ _HOMES = {
     "latent_cot": "latentlens.thoughts",
     "load": "latentlens.models.loading",
     "logits": "latentlens.readouts",
-    "path_independence": "latentlens.starts",
+    "path_independence": "latentlens.motion.starts",
     "score": "latentlens.scoring",
     "token_text": "latentlens.readouts",
     "wrap": "latentlens.models.wrapping",

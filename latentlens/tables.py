@@ -31,7 +31,7 @@ def as_table(out: xr.Dataset, *, position: int | None = None) -> pd.DataFrame:
     >>> len(as_table(out)), as_table(out).columns[:8].tolist()
     (24, ['prompt', 'position', 'iteration', 'candidate', 'token', 'text', 'candidate_token', 'candidate_label'])
     """
-    from latentlens.labelled import token_text
+    from latentlens.readouts.labelled import token_text
 
     if position is not None:
         count = out.sizes["position"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-from latentlens.covariance import Covariance
+from latentlens.embeddings.covariance import Covariance
 from latentlens.errors import EmbeddingError
 
 

@@ -14,8 +14,8 @@ from test_trust import a_run, cloud
 from toys import Halving, Scripted
 
 import latentlens as ll
+from latentlens.embeddings.sources import source_of
 from latentlens.errors import EmbeddingError, StoreError
-from latentlens.sources import source_of
 
 
 @pytest.fixture

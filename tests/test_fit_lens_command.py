@@ -77,7 +77,7 @@ def test_ctrl_c_leaves_nothing_behind(capsys, tmp_path, prompts, folder, monkeyp
     def interrupt(self, rows, rate):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("latentlens.training.Training.step", interrupt)
+    monkeypatch.setattr("latentlens.lenses.training.Training.step", interrupt)
     out = str(tmp_path / "l.safetensors")
     words = ("fit-lens", "--model", str(folder), "--prompts", str(prompts), "--out", out)
     assert run(capsys, *words, "--iterations", "1") == (130, "", "latentlens: interrupted\n")

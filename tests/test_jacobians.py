@@ -11,8 +11,8 @@ from maps import linear, logistic, rotation, travel
 from torch.func import jacrev
 
 import latentlens as ll
-from latentlens.jacobians import Blocks, Places, opened
-from latentlens.krylov import arnoldi, largest_singular_value
+from latentlens.motion.jacobians import Blocks, Places, opened
+from latentlens.motion.krylov import arnoldi, largest_singular_value
 
 REAL = torch.diag(torch.tensor([0.9, -0.7, 0.5, 0.1]).double())
 COMPLEX = torch.block_diag(rotation(6, 0.95), rotation(5, 0.5), torch.tensor([[0.7]]).double())

@@ -12,8 +12,8 @@ from sklearn.neighbors import NearestNeighbors
 from test_trust import a_run, cloud
 
 import latentlens as ll
+from latentlens.embeddings.neighbours import memberships, nearest
 from latentlens.errors import EmbeddingError
-from latentlens.neighbours import memberships, nearest
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_memberships_sum_to_one_and_fall_with_the_distance():
 def test_neighbours_do_not_depend_on_how_many_are_asked_at_a_time(monkeypatch):
     points = cloud(300, 6).numpy()
     whole = nearest(points, points, 9)
-    monkeypatch.setattr("latentlens.neighbours.QUERIES", 37)
+    monkeypatch.setattr("latentlens.embeddings.neighbours.QUERIES", 37)
     parts = nearest(points, points, 9)
     assert np.array_equal(whole[0], parts[0])
     assert np.allclose(whole[1], parts[1], atol=1e-6)

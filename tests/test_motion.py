@@ -15,7 +15,7 @@ from maps import Mapped, linear, logistic, rotation, travel
 
 import latentlens as ll
 from latentlens.errors import MotionError
-from latentlens.steps import participation_ratio
+from latentlens.motion.steps import participation_ratio
 
 QUIET = {"progress": False}
 DRIFT = torch.tensor([0.5, -0.25, 1.0], dtype=torch.float64)

@@ -14,9 +14,9 @@ from sklearn.linear_model import Ridge
 
 import latentlens as ll
 from latentlens.errors import ProbeError
-from latentlens.heldout import measured
-from latentlens.linear import ridge_fit, softmax_fit
 from latentlens.models import walks
+from latentlens.probes.heldout import measured
+from latentlens.probes.linear import ridge_fit, softmax_fit
 
 ORIGIN = {"family": "made", "name": "made", "fingerprint": "abc", "d_model": 6, "random_start": False}
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import latentlens as ll
 from latentlens.errors import ReadoutError, StoreError
-from latentlens.ordering import best, greater, nucleus
 from latentlens.quantities import DEFAULT, ON_REQUEST
-from latentlens.statistics import Said, divergences, plain_entropy, plain_kl
+from latentlens.readouts.ordering import best, greater, nucleus
+from latentlens.readouts.statistics import Said, divergences, plain_entropy, plain_kl
 
 STEPS = ("kl_step", "kl_step_back")
 

@@ -9,8 +9,8 @@ from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
 import latentlens as ll
+from latentlens.embeddings.trust import compare, ranks, stratified
 from latentlens.trajectory import Trajectory
-from latentlens.trust import compare, ranks, stratified
 
 
 def a_run(states):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import latentlens as ll
-from latentlens.fitted import read_header
+from latentlens.lenses.fitted import read_header
 from latentlens.trajectory import identify
 
 SAME = ("family", "fingerprint", "d_model")

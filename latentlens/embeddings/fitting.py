@@ -16,16 +16,16 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from latentlens.coordinates import Place, coordinates
+from latentlens.embeddings.coordinates import Place, coordinates
+from latentlens.embeddings.frames import CENTERS, SPACES, Basis, Frame, fit_frame
+from latentlens.embeddings.layouts import Layout, lay_out
+from latentlens.embeddings.sources import Run, Source, source_of
+from latentlens.embeddings.trust import Evidence
 from latentlens.errors import EmbeddingError
-from latentlens.frames import CENTERS, SPACES, Basis, Frame, fit_frame
-from latentlens.layouts import Layout, lay_out
 from latentlens.models.base import LatentModel
 from latentlens.names import check_name
 from latentlens.progress import Progress
-from latentlens.sources import Run, Source, source_of
 from latentlens.trajectory import Trajectory
-from latentlens.trust import Evidence
 
 METHODS = ("pca", "umap")
 COMPONENTS = 3

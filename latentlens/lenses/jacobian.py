@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentlens.errors import LensError
-from latentlens.fitted import FittedLens, about_fit
-from latentlens.learning import Examples, Positions, Prompts
+from latentlens.lenses.fitted import FittedLens, about_fit
+from latentlens.lenses.learning import Examples, Positions, Prompts
 from latentlens.models.base import Context, LatentModel
 from latentlens.progress import Progress, progress_bar
 

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentlens.affine import Affine, Scale
 from latentlens.errors import LensError
-from latentlens.learning import Examples
-from latentlens.lens import LogitLens
+from latentlens.lenses.affine import Affine, Scale
+from latentlens.lenses.learning import Examples
+from latentlens.lenses.lens import LogitLens
 from latentlens.models.base import Context, LatentModel
 
 LN2 = math.log(2)

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from latentlens.errors import MotionError
 from latentlens.models.base import LatentModel
+from latentlens.motion.steps import widened
 from latentlens.progress import Progress
 from latentlens.readouts import logits
 from latentlens.recording import capture, prompt_ids
-from latentlens.steps import widened
 from latentlens.trajectory import Trajectory
 
 LN2 = float(np.log(2))

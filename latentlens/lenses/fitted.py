@@ -18,13 +18,13 @@ from torch import Tensor
 
 from latentlens.errors import LensError
 from latentlens.files import write_whole
-from latentlens.lens import Lens
+from latentlens.lenses.lens import Lens
 from latentlens.models.base import LatentModel
 from latentlens.names import check_lens_file
 from latentlens.trajectory import identify
 
 FORMAT = 1
-KEY = "latentlens.lens"
+KEY = "latentlens.lenses.lens"
 
 
 @dataclass(eq=False)

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from latentlens.jacobians import Places, lyapunov_exponents, spectra
-from latentlens.steps import widened
+from latentlens.motion.jacobians import Places, lyapunov_exponents, spectra
+from latentlens.motion.steps import widened
 from latentlens.trajectory import Trajectory
 
 CELLS = ("prompt", "iteration", "position")

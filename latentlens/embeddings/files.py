@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from latentlens.embeddings.frames import Frame
+from latentlens.embeddings.layouts import Layout
+from latentlens.embeddings.trust import Evidence
 from latentlens.errors import StoreError
 from latentlens.files import write_whole
-from latentlens.frames import Frame
-from latentlens.layouts import Layout
-from latentlens.trust import Evidence
 
 FORMAT = 1
 KEY = "latentlens.embedding"

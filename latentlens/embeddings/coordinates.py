@@ -14,10 +14,10 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentlens.frames import Frame, refuse_unfinite
+from latentlens.embeddings.frames import Frame, refuse_unfinite
+from latentlens.embeddings.sources import Source
+from latentlens.embeddings.trust import Evidence, stratified
 from latentlens.progress import Progress, progress_bar
-from latentlens.sources import Source
-from latentlens.trust import Evidence, stratified
 
 ENTRIES = 2**23
 """Numbers that are held in float64 at once."""

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentlens.covariance import Covariance
+from latentlens.embeddings.covariance import Covariance
+from latentlens.embeddings.sources import Source, normed
 from latentlens.errors import EmbeddingError
 from latentlens.models.base import LatentModel
 from latentlens.progress import Progress, progress_bar
-from latentlens.sources import Source, normed
 
 SPACES = ("raw", "norm")
 CENTERS = ("all", "token")

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from latentlens.errors import ProbeError
-from latentlens.linear import Fit, Linear, Scale, best_penalty, ridge_fit, softmax_fit
-from latentlens.targets import Examples
+from latentlens.probes.linear import Fit, Linear, Scale, best_penalty, ridge_fit, softmax_fit
+from latentlens.probes.targets import Examples
 
 FITS: dict[str, Fit] = {"softmax": softmax_fit, "ridge": ridge_fit}
 KINDS = tuple(FITS)

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from latentlens.candidates import Followed, Plan, follow, leaders, log_probs
-from latentlens.feeds import Cut, Feed
-from latentlens.statistics import Said, divergences, leader_statistics
-from latentlens.truths import Truth, truth_bits
+from latentlens.readouts.candidates import Followed, Plan, follow, leaders, log_probs
+from latentlens.readouts.feeds import Cut, Feed
+from latentlens.readouts.statistics import Said, divergences, leader_statistics
+from latentlens.readouts.truths import Truth, truth_bits
 
 UNIT = 3 * 2**20
 """Bytes of logits that are read together: what stays in the cache of two cores while several statistics are taken."""

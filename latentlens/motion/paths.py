@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentlens.convergence import Thresholds, contraction, labels, last_step, settle, straightness
+from latentlens.embeddings.sources import normed
 from latentlens.errors import MotionError
-from latentlens.orbits import orbits
-from latentlens.resting import iterate_on
-from latentlens.sources import normed
-from latentlens.stability import CELLS, Arrays
-from latentlens.steps import motion_of, participation_ratio, widened
+from latentlens.motion.convergence import Thresholds, contraction, labels, last_step, settle, straightness
+from latentlens.motion.orbits import orbits
+from latentlens.motion.resting import iterate_on
+from latentlens.motion.stability import CELLS, Arrays
+from latentlens.motion.steps import motion_of, participation_ratio, widened
 from latentlens.trajectory import Trajectory
 
 

@@ -18,15 +18,15 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from latentlens.embedding_files import pack, read_file, unpack, write_file
+from latentlens.embeddings.files import pack, read_file, unpack, write_file
+from latentlens.embeddings.fitting import Asked, fit
+from latentlens.embeddings.frames import Frame
+from latentlens.embeddings.layouts import Layout
+from latentlens.embeddings.sources import Run
+from latentlens.embeddings.trust import Evidence, Trust
 from latentlens.errors import EmbeddingError
-from latentlens.fitting import Asked, fit
-from latentlens.frames import Frame
-from latentlens.layouts import Layout
 from latentlens.models.base import LatentModel
 from latentlens.progress import Progress
-from latentlens.sources import Run
-from latentlens.trust import Evidence, Trust
 
 
 @dataclass(eq=False)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from latentlens.errors import ReadoutError
 from latentlens.models.base import LatentModel
-from latentlens.ordering import greater
-from latentlens.statistics import Said
+from latentlens.readouts.ordering import greater
+from latentlens.readouts.statistics import Said
 
 Track = str | int | Sequence[str | int] | Mapping[str, Sequence[str | int]] | None
 Groups = dict[str, list[int] | None]

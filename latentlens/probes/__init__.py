@@ -22,11 +22,11 @@ from torch import Tensor
 
 from latentlens.errors import ProbeError
 from latentlens.files import write_whole
-from latentlens.heldout import KINDS, Found, Trial
 from latentlens.models.base import LatentModel
 from latentlens.names import check_name
+from latentlens.probes.heldout import KINDS, Found, Trial
+from latentlens.probes.targets import Label, asked_positions, make_examples, places
 from latentlens.progress import Progress, progress_bar
-from latentlens.targets import Label, asked_positions, make_examples, places
 from latentlens.trajectory import Trajectory, identify
 
 FORMAT = 1

@@ -12,16 +12,16 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from latentlens.convergence import Thresholds
 from latentlens.errors import MotionError
-from latentlens.jacobians import check_iterates
+from latentlens.motion.convergence import Thresholds
+from latentlens.motion.jacobians import check_iterates
+from latentlens.motion.orbits import LONGEST
+from latentlens.motion.paths import dimensions, resting_arrays, token_arrays
+from latentlens.motion.resting import MOST
+from latentlens.motion.stability import Arrays, Look, floquet_arrays, lyapunov_arrays, spectral_arrays
 from latentlens.names import check_name
-from latentlens.orbits import LONGEST
-from latentlens.paths import dimensions, resting_arrays, token_arrays
 from latentlens.progress import Progress, progress_bar
 from latentlens.readouts import positions_of
-from latentlens.resting import MOST
-from latentlens.stability import Arrays, Look, floquet_arrays, lyapunov_arrays, spectral_arrays
 from latentlens.trajectory import Trajectory
 
 PRODUCTS, EIGENVALUES, FEWEST = 20, 6, 8

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentlens.errors import LensError
-from latentlens.fitted import described
-from latentlens.lens import CodaLens
+from latentlens.lenses.fitted import described
+from latentlens.lenses.lens import CodaLens
 from latentlens.models.base import LatentModel
 from latentlens.progress import Progress
 from latentlens.recording import capture

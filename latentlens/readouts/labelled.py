@@ -17,10 +17,10 @@ from torch import Tensor
 
 from latentlens.errors import ReadoutError
 from latentlens.exits import exit_iteration, exit_pdf
-from latentlens.inputs import Input
 from latentlens.models.base import LatentModel
 from latentlens.quantities import SETTLED, TITLES
-from latentlens.truths import Truth, truth_of
+from latentlens.readouts.inputs import Input
+from latentlens.readouts.truths import Truth, truth_of
 
 CELLS = ("prompt", "iteration", "position")
 Variables = dict[str, tuple[tuple[str, ...], Tensor]]

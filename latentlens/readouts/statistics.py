@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentlens.ordering import best, nucleus
+from latentlens.readouts.ordering import best, nucleus
 
 LN2 = math.log(2)
 SPAN = 3

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from latentlens.embeddings.neighbours import memberships, nearest
 from latentlens.errors import EmbeddingError
-from latentlens.neighbours import memberships, nearest
 from latentlens.progress import Progress, progress_bar
 
 FEW = 10_000

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentlens.jacobians import opened
-from latentlens.steps import widened
+from latentlens.motion.jacobians import opened
+from latentlens.motion.steps import widened
 from latentlens.trajectory import Trajectory
 
 MOST = 256

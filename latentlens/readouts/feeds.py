@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentlens.inputs import Input
 from latentlens.lenses import Lens
 from latentlens.models.base import Context, LatentModel
+from latentlens.readouts.inputs import Input
 
 BLOCK = 30 * 2**20
 """Bytes of logits of one call of the unembedding: below the 32 MB from which memory is asked for anew each time."""

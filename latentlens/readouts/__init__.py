@@ -16,18 +16,18 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from latentlens.candidates import Plan, Track, following
 from latentlens.errors import ReadoutError
-from latentlens.feeds import feeds, opened, prompts_at_once
-from latentlens.inputs import Decodable, Input, input_of
-from latentlens.labelled import dataset, token_text
 from latentlens.lenses import Lens, find_lens
 from latentlens.models.base import LatentModel
-from latentlens.passes import Asked, Places, Row, read_feed
 from latentlens.progress import Progress, progress_bar
 from latentlens.quantities import check_statistics
+from latentlens.readouts.candidates import Plan, Track, following
+from latentlens.readouts.feeds import feeds, opened, prompts_at_once
+from latentlens.readouts.inputs import Decodable, Input, input_of
+from latentlens.readouts.labelled import dataset, token_text
+from latentlens.readouts.passes import Asked, Places, Row, read_feed
+from latentlens.readouts.truths import Truth, known_truths
 from latentlens.trajectory import Trajectory
-from latentlens.truths import Truth, known_truths
 
 __all__ = ["decode", "logits", "positions_of", "token_text"]
 

@@ -16,14 +16,14 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from latentlens.affine import Affine
 from latentlens.errors import LensError
-from latentlens.fitted import FittedLens, about_fit
-from latentlens.learning import Examples, Positions, Prompts
-from latentlens.lens import LogitLens
+from latentlens.lenses.affine import Affine
+from latentlens.lenses.fitted import FittedLens, about_fit
+from latentlens.lenses.learning import Examples, Positions, Prompts
+from latentlens.lenses.lens import LogitLens
+from latentlens.lenses.training import Training, split
 from latentlens.models.base import Context, LatentModel
 from latentlens.progress import Progress, progress_bar
-from latentlens.training import Training, split
 
 
 @dataclass(eq=False)

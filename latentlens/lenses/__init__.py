@@ -6,11 +6,11 @@ In: what a user passes as `lens=`. Out: a `Lens`. Knows nothing about what a len
 from __future__ import annotations
 
 from latentlens.errors import LensError
-from latentlens.fitted import FittedLens, read_header
-from latentlens.jacobian_lens import JacobianLens
-from latentlens.lens import CodaLens, Lens, LogitLens
+from latentlens.lenses.fitted import FittedLens, read_header
+from latentlens.lenses.jacobian import JacobianLens
+from latentlens.lenses.lens import CodaLens, Lens, LogitLens
+from latentlens.lenses.tuned import TunedLens
 from latentlens.names import LENS_FILE, LENSES, check_lens
-from latentlens.tuned_lens import TunedLens
 
 __all__ = ["CodaLens", "Lens", "LogitLens", "find_lens"]
 

@@ -21,8 +21,8 @@ from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latentlens.errors import MotionError
-from latentlens.krylov import Vectors, arnoldi, largest_singular_value
 from latentlens.models.base import Context, LatentModel
+from latentlens.motion.krylov import Vectors, arnoldi, largest_singular_value
 from latentlens.trajectory import Trajectory
 
 PAIRS = 4
