@@ -8,13 +8,27 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
 from latentlens.errors import CaptureError
-from latentlens.models.base import STOP, At, Context, LatentModel, OnState, Stop, checked_iterations, replaced
+from latentlens.models.base import (
+    STOP,
+    At,
+    Context,
+    LatentModel,
+    OnState,
+    Stop,
+    checked_iterations,
+    checked_mask,
+    checked_tokens,
+    replaced,
+)
 from latentlens.models.parts import Keep, weights_fingerprint
+
+Rotary = tuple[Tensor, Tensor]
 
 
 class NativeModel(HookedRootModule, LatentModel):
@@ -28,6 +42,38 @@ class NativeModel(HookedRootModule, LatentModel):
     patterns = True
     name: str
     hook_state: HookPoint
+    lm_head: nn.Linear
+
+    def begin(
+        self,
+        tokens: Int[Tensor, "prompt position"] | None = None,
+        *,
+        embeds: Float[Tensor, "prompt position d_model"] | None = None,
+        mask: Tensor | None = None,
+        seed: int = 0,
+        initial_state: Float[Tensor, "prompt position d_model"] | None = None,
+    ) -> Context:
+        if (tokens is None) == (embeds is None):
+            raise CaptureError("expected either tokens or embeds, got both or neither: pass one of them")
+        x = self.embed(checked_tokens(tokens, self)) if embeds is None else embeds.to(self.device, self.dtype)
+        if mask is not None:  # causal attention never looks to the right, where the pads are
+            checked_mask(mask, (x.shape[0], x.shape[1]))
+        rotary = self.rotary(x.shape[1])
+        x = self.prelude(x, rotary)
+        state = self.start(x, seed) if initial_state is None else self.given(initial_state, x)
+        return Context(state=state, inputs=x, extra={"rotary": rotary})
+
+    @abstractmethod
+    def rotary(self, length: int) -> Rotary:
+        """Cosine and sine of every position's angles; refuses more positions than the model was made for."""
+
+    def prelude(self, x: Tensor, rotary: Rotary) -> Tensor:
+        """What embeddings go through before the loop; nothing, where a family has no prelude."""
+        return x
+
+    def start(self, like: Tensor, seed: int) -> Tensor:
+        """`s_0` for what the prelude made: that itself, where a family does not draw it."""
+        return like
 
     @abstractmethod
     def layers(self, state: Tensor, context: Context) -> list:
@@ -40,6 +86,12 @@ class NativeModel(HookedRootModule, LatentModel):
         for layer in self.layers(state, context):
             state = layer(state)
         return self.close(state)
+
+    def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
+        return self.unembed(self.hidden(state, context))
+
+    def unembed(self, hidden: Tensor) -> Tensor:
+        return self.lm_head(hidden)
 
     def run(
         self,

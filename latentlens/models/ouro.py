@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
 from latentlens.errors import CaptureError, ModelError
-from latentlens.models.base import Context, checked_mask, checked_tokens
-from latentlens.models.native import NativeModel
+from latentlens.models.base import Context
+from latentlens.models.native import NativeModel, Rotary
 from latentlens.models.parts import Keep, RMSNorm, attend, must_be_understood, must_equal, positive, rope_angles
 
 UNDERSTOOD: dict[str, tuple[Any, ...]] = {
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, config.num_key_value_heads * self.head_dim, bias=False)
         self.o_proj = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, keep: Keep | None = None) -> Tensor:
         q, k, v = (
             project(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
@@ -120,7 +120,7 @@ class Layer(nn.Module):
         self.post_attention_layernorm, self.post_attention_layernorm_2 = RMSNorm(width, eps), RMSNorm(width, eps)
         self.hook_out = HookPoint()
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, keep: Keep | None = None) -> Tensor:
         x = x + self.input_layernorm_2(self.self_attn(self.input_layernorm(x), rotary, keep))
         x = x + self.post_attention_layernorm_2(self.mlp(self.post_attention_layernorm(x)))
         return self.hook_out(x)
@@ -162,23 +162,6 @@ class Ouro(NativeModel):
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
-    def begin(
-        self,
-        tokens: Int[Tensor, "prompt position"] | None = None,
-        *,
-        embeds: Float[Tensor, "prompt position d_model"] | None = None,
-        mask: Tensor | None = None,
-        seed: int = 0,
-        initial_state: Float[Tensor, "prompt position d_model"] | None = None,
-    ) -> Context:
-        if (tokens is None) == (embeds is None):
-            raise CaptureError("expected either tokens or embeds, got both or neither: pass one of them")
-        x = self.embed(checked_tokens(tokens, self)) if embeds is None else embeds.to(self.device, self.dtype)
-        if mask is not None:  # causal attention never looks to the right, where the pads are
-            checked_mask(mask, (x.shape[0], x.shape[1]))
-        state = x if initial_state is None else self.given(initial_state, x)
-        return Context(state=state, inputs=x, extra={"rotary": self.rotary(x.shape[1])})
-
     def embed(self, tokens: Int[Tensor, "prompt position"]) -> Float[Tensor, "prompt position d_model"]:
         """The embedding of tokens, which is `s_0`, and what `embeds` stands in for."""
         return self.model.embed_tokens(tokens.to(self.device))
@@ -188,9 +171,6 @@ class Ouro(NativeModel):
 
     def close(self, state: Tensor) -> Tensor:
         return self.norm(state)
-
-    def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
-        return self.unembed(self.hidden(state, context))
 
     def hidden(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
         # s_0 is the one state that no norm has seen yet.
@@ -203,14 +183,11 @@ class Ouro(NativeModel):
     def norm(self, state: Tensor) -> Tensor:
         return self.model.norm(state)
 
-    def unembed(self, hidden: Tensor) -> Tensor:
-        return self.lm_head(hidden)
-
     def gate(self, state: Float[Tensor, "... d_model"]) -> Float[Tensor, "..."]:
         """The exit gate's lam_r for states `s_1, s_2 ...`, from 0 to 1, in float32."""
         return torch.sigmoid(self.model.early_exit_gate(state)[..., 0].float())
 
-    def rotary(self, length: int) -> tuple[Tensor, Tensor]:
+    def rotary(self, length: int) -> Rotary:
         """Cosine and sine of every position's angles, `[position, head_dim]`, in the model's dtype."""
         most = self.config.max_position_embeddings
         if length > most:
@@ -222,7 +199,7 @@ class Ouro(NativeModel):
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
 
-def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+def _rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Rotate the pairs (i, i + half) by each position's angles."""
     cos, sin = rotary
     first, second = x.chunk(2, dim=-1)

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
 from latentlens.errors import CaptureError, ModelError
-from latentlens.models.base import Context, checked_mask, checked_tokens
-from latentlens.models.native import NativeModel
+from latentlens.models.base import Context
+from latentlens.models.native import NativeModel, Rotary
 from latentlens.models.parts import (
     Keep,
     RMSNorm,
@@ -109,7 +109,7 @@ class Attention(nn.Module):
         shape = (2, 1, config.n_heads, width // config.n_heads)
         self.qk_bias = nn.Parameter(torch.zeros(shape)) if config.qk_bias else None
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, keep: Keep | None = None) -> Tensor:
         q, k, v = self.Wqkv(x).unflatten(-1, (3, self.n_heads, -1)).unbind(-3)
         if self.qk_bias is not None:
             q, k = q + self.qk_bias[0], k + self.qk_bias[1]
@@ -144,10 +144,10 @@ class Block(nn.Module):
         self.norm_4 = RMSNorm(config.n_embd, config.norm_eps)
         self.hook_out = HookPoint()
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, keep: Keep | None = None) -> Tensor:
         return self.hook_out(self.body(x, rotary, keep))
 
-    def body(self, x: Tensor, rotary: tuple[Tensor, Tensor], keep: Keep | None = None) -> Tensor:
+    def body(self, x: Tensor, rotary: Rotary, keep: Keep | None = None) -> Tensor:
         """The block without its hook."""
         x = self.norm_2(self.attn(self.norm_1(x), rotary, keep) + x)
         return self.norm_4(self.mlp(self.norm_3(x)) + x)
@@ -190,29 +190,14 @@ class Raven(NativeModel):
         if self.config.tie_embeddings:
             self.lm_head.weight = self.transformer.wte.weight
 
-    def begin(
-        self,
-        tokens: Int[Tensor, "prompt position"] | None = None,
-        *,
-        embeds: Float[Tensor, "prompt position d_model"] | None = None,
-        mask: Tensor | None = None,
-        seed: int = 0,
-        initial_state: Float[Tensor, "prompt position d_model"] | None = None,
-    ) -> Context:
-        if (tokens is None) == (embeds is None):
-            raise CaptureError("expected either tokens or embeds, got both or neither: pass one of them")
-        x = self.embed(checked_tokens(tokens, self)) if embeds is None else embeds.to(self.device, self.dtype)
-        if mask is not None:  # causal attention never looks to the right, where the pads are
-            checked_mask(mask, (x.shape[0], x.shape[1]))
-        rotary = self.rotary(x.shape[1])
-        for block in self.transformer.prelude:
-            x = block(x, rotary)
-        state = self.start(x, seed) if initial_state is None else self.given(initial_state, x)
-        return Context(state=state, inputs=x, extra={"rotary": rotary})
-
     def embed(self, tokens: Int[Tensor, "prompt position"]) -> Float[Tensor, "prompt position d_model"]:
         """The scaled embedding of tokens, which is what `embeds` stands in for."""
         return self.transformer.wte(tokens.to(self.device)) * self.config.embed_scale
+
+    def prelude(self, x: Tensor, rotary: Rotary) -> Tensor:
+        for block in self.transformer.prelude:
+            x = block(x, rotary)
+        return x
 
     def layers(self, state: Tensor, context: Context) -> list:
         def first(x: Tensor, keep: Keep | None = None) -> Tensor:
@@ -221,9 +206,6 @@ class Raven(NativeModel):
 
         rest = [partial(block, rotary=context.extra["rotary"]) for block in list(self.transformer.core_block)[1:]]
         return [first, *rest]
-
-    def finish(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position vocab"]:
-        return self.unembed(self.hidden(state, context))
 
     def hidden(self, state: Tensor, context: Context) -> Float[Tensor, "prompt position d_model"]:
         return self.norm(self.residual(state, context))
@@ -238,14 +220,11 @@ class Raven(NativeModel):
     def norm(self, state: Tensor) -> Tensor:
         return self.transformer.ln_f(state)
 
-    def unembed(self, hidden: Tensor) -> Tensor:
-        return self.lm_head(hidden)
-
     def start(self, like: Tensor, seed: int) -> Tensor:
         """`s_0`: a normal cut at 3 std, times the embedding's scale; a function of seed and position alone."""
         return drawn_start(like, seed, self.config.state_std * self.config.embed_scale)
 
-    def rotary(self, length: int) -> tuple[Tensor, Tensor]:
+    def rotary(self, length: int) -> Rotary:
         """Cosine and sine of every position's angles, `[position, 1, head_dim / 2]`, in float32."""
         if length > self.config.block_size:
             raise CaptureError(
@@ -257,7 +236,7 @@ class Raven(NativeModel):
         return angles.cos()[:, None], angles.sin()[:, None]
 
 
-def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+def _rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Rotate neighbouring pairs (0, 1), (2, 3) ... by each position's angles, in float32."""
     cos, sin = rotary
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
