@@ -63,11 +63,11 @@ class NativeModel(HookedRootModule, LatentModel):
         state = self.start(x, seed) if initial_state is None else self.given(initial_state, x)
         return Context(state=state, inputs=x, extra={"rotary": rotary})
 
-    @abstractmethod
-    def rotary(self, length: int) -> Rotary:
-        """Cosine and sine of every position's angles; refuses more positions than the model was made for."""
+    def rotary(self, length: int) -> Rotary | None:
+        """Cosine and sine of every position's angles, where a family rotates; refuses more positions than it can."""
+        return None
 
-    def prelude(self, x: Tensor, rotary: Rotary) -> Tensor:
+    def prelude(self, x: Tensor, rotary: Rotary | None) -> Tensor:
         """What embeddings go through before the loop; nothing, where a family has no prelude."""
         return x
 

@@ -194,7 +194,7 @@ class Raven(NativeModel):
         """The scaled embedding of tokens, which is what `embeds` stands in for."""
         return self.transformer.wte(tokens.to(self.device)) * self.config.embed_scale
 
-    def prelude(self, x: Tensor, rotary: Rotary) -> Tensor:
+    def prelude(self, x: Tensor, rotary: Rotary | None) -> Tensor:
         for block in self.transformer.prelude:
             x = block(x, rotary)
         return x
