@@ -10,10 +10,9 @@ import latentlens as ll
 from latentlens.models import walks
 from latentlens.models.walks import evaluate, files, task
 
-PROMPTS = 100
-REACHED = {0: 0.05, 1: 0.05, 2: 0.05, 3: 0.05, 4: 0.15}
-"""Bits that these weights miss at most after 24 iterations. The aim is 0.05 for 4 steps too: they are there at iteration
-4 (0.046), and fade to 0.108 by 24. For 5 and 6 steps the bound is half of what the graph alone leaves open."""
+PROMPTS = 300
+MOST = 0.05
+"""Bits that 0 to 4 steps may miss after 24 iterations; for 5 and 6 it is half of what the graph alone leaves open."""
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +25,15 @@ def test_the_last_of_24_iterations_is_close_to_the_truth(model, steps):
     prompts = evaluate.held_out(PROMPTS, steps, seed=2024)
     missing = evaluate.missing_bits(model, prompts, (24,)).mean()
     blind, _ = evaluate.baseline_bits(prompts)
-    assert missing < REACHED.get(steps, blind / 2)
+    assert missing < (MOST if steps <= 4 else blind / 2)
 
 
 def test_four_steps_are_as_close_as_fewer_at_their_own_iteration(model):
     prompts = evaluate.held_out(PROMPTS, 4, seed=2024)
-    assert evaluate.missing_bits(model, prompts, (4,)).mean() < 0.08
+    assert evaluate.missing_bits(model, prompts, (4,)).mean() < 0.05
 
 
-@pytest.mark.parametrize(("steps", "drift"), [(3, 0.01), (4, 0.1)])
+@pytest.mark.parametrize(("steps", "drift"), [(3, 0.01), (4, 0.02)])
 def test_an_answer_fades_little_beyond_24_iterations(model, steps, drift):
     prompts = evaluate.held_out(50, steps, seed=2025)
     at_24, at_40 = evaluate.missing_bits(model, prompts, (24, 40)).mean(axis=1)
