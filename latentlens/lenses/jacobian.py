@@ -40,9 +40,9 @@ class JacobianLens(FittedLens):
     Attributes:
         jacobian: `[iteration, d_model, d_model]`, from the state (last axis) to the residual.
         state_mean, residual_mean: `[iteration, d_model]` and `[d_model]`; used with an offset.
-        gain: mean of |J_r s_r| / |h| over the tokens that it was fitted to, by iteration.
-        length: the mean |h|.
-        least: the smallest |J_r s_r|, as a share of the mean |h|, that is read; may be changed.
+        gain: mean of `|J_r s_r| / |h|` over the tokens that it was fitted to, by iteration.
+        length: the mean `|h|`.
+        least: the smallest `|J_r s_r|`, as a share of the mean `|h|`, that is read; may be changed.
         offset: whether the means are used; may be changed.
         iterations, about: as in any fitted lens.
 

@@ -96,7 +96,8 @@ def dynamics(
 
     Returns:
         A Dataset over prompt, iteration (0 included), position; pads are NaN. With d_r = s_r - s_{r-1}:
-        `state_norm`, `step_norm` |d_r| (NaN at 0), `relative_step`, `cosine` and `angle` [degrees] to the step before,
+        `state_norm`, `step_norm` `|d_r|` (NaN at 0),
+        `relative_step`, `cosine` and `angle` [degrees] to the step before,
         `acceleration`, `distance_to_final`; by iteration `participation_ratio`; by token `contraction` (factor a step),
         `last_step`, `straightness`, `period` [iterations] and `period_strength`, `winding` [turns], `settle`, and
         `label`: "fixed point" (last_step <= still or contraction < contracts), else "slider" (straightness >=
