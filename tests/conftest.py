@@ -15,6 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "models"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import contract
+import families
 import toys
 
 import latentlens as ll
@@ -60,3 +61,11 @@ def folder(tmp_path: Path) -> Path:
 def wordy(folder: Path) -> ll.LatentModel:
     """The random Huginn with ten words."""
     return ll.load(str(folder))
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a decoder of three layers, and no tokenizer."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    families.make("llama").save_pretrained(folder)
+    return str(folder)

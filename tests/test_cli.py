@@ -14,23 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import run
 from toys import change_config
 
 import latentlens as ll
-from latentlens import cli, names
+from latentlens import names
 from latentlens.quantities import DEFAULT, ON_REQUEST
 
 GRAPH = "Ann : Bob Cal . Bob : Dee Ann . Cal : Dee Eve . Dee : Ann Bob . Eve : Cal Dee ."
 PROMPT = f"{GRAPH} 2 steps from Ann"
-
-
-def run(capsys, *words: str) -> tuple[int, str, str]:
-    try:
-        status = cli.main(list(words))
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    out, err = capsys.readouterr()
-    return status, out, err
 
 
 def test_decode_prints_a_line_an_iteration_and_the_truth(capsys):

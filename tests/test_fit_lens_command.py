@@ -5,18 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from commands import run
 
 import latentlens as ll
-from latentlens import cli
-
-
-def run(capsys, *words: str) -> tuple[int, str, str]:
-    try:
-        status = cli.main(list(words))
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    out, err = capsys.readouterr()
-    return status, out, err
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ In: a model's name and a prompt. Out: components. Knows nothing about runs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import dash_mantine_components as dmc
 from dash import html
 
@@ -42,43 +44,8 @@ def controls(model: str, prompt: str) -> html.Aside:
                 data=sorted({*SHIPPED, model}),
             ),
             html.Div(id="about", className="about", role="note", **aria(label="The model", live="polite")),
-            html.Div(
-                [
-                    dmc.NumberInput(
-                        id="iterations",
-                        label="Iterations",
-                        value=ITERATIONS if model == "walks" else "",
-                        placeholder="its own",
-                        step=1,
-                        min=1,
-                        clampBehavior="none",
-                    ),
-                    dmc.NumberInput(id="seed", label="Seed", value=0, step=1, min=0, clampBehavior="none"),
-                ],
-                className="pair",
-            ),
-            dmc.Select(
-                id="lens",
-                label="Lens",
-                data=[
-                    *({"value": name, "label": LENS_TITLES.get(name, name)} for name in LENSES),
-                    {"value": LENS_IN_FILE, "label": "A saved lens…"},
-                ],
-                value=LENSES[0],
-                allowDeselect=False,
-            ),
-            html.Div(
-                dmc.TextInput(
-                    id="lens-file",
-                    label="File of the lens",
-                    placeholder="tuned.safetensors",
-                    value="",
-                    debounce=True,
-                    spellCheck=False,
-                ),
-                id="lens-file-box",
-                hidden=True,
-            ),
+            _numbers(model),
+            *_lens_picker(),
             html.Div(
                 [
                     dmc.Button("Run", id="run", fullWidth=True, **aria(keyshortcuts="Control+Enter")),
@@ -91,6 +58,53 @@ def controls(model: str, prompt: str) -> html.Aside:
         className="controls",
         **aria(label="What to run"),
     )
+
+
+def _numbers(model: str) -> html.Div:
+    """How often to iterate, and what `s_0` is drawn from."""
+    return html.Div(
+        [
+            dmc.NumberInput(
+                id="iterations",
+                label="Iterations",
+                value=ITERATIONS if model == "walks" else "",
+                placeholder="its own",
+                step=1,
+                min=1,
+                clampBehavior="none",
+            ),
+            dmc.NumberInput(id="seed", label="Seed", value=0, step=1, min=0, clampBehavior="none"),
+        ],
+        className="pair",
+    )
+
+
+def _lens_picker() -> list[Any]:
+    """The lenses that need no file, those that are saved, and where a file is typed."""
+    return [
+        dmc.Select(
+            id="lens",
+            label="Lens",
+            data=[
+                *({"value": name, "label": LENS_TITLES.get(name, name)} for name in LENSES),
+                {"value": LENS_IN_FILE, "label": "A saved lens…"},
+            ],
+            value=LENSES[0],
+            allowDeselect=False,
+        ),
+        html.Div(
+            dmc.TextInput(
+                id="lens-file",
+                label="File of the lens",
+                placeholder="tuned.safetensors",
+                value="",
+                debounce=True,
+                spellCheck=False,
+            ),
+            id="lens-file-box",
+            hidden=True,
+        ),
+    ]
 
 
 def example_buttons(examples: tuple[Example, ...]) -> list[html.Button]:

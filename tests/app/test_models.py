@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import dash
-import families
 import pytest
 from latentlens_app import callbacks
 from latentlens_app.asking import Ask, ids_in
@@ -18,14 +17,6 @@ from latentlens_app.views import about, python_of
 import latentlens as ll
 
 OURO = Path(__file__).parent.parent / "data" / "ouro_random"
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a decoder of three layers, and no tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    families.make("llama").save_pretrained(folder)
-    return str(folder)
 
 
 def finished(desk: Desk, ask: Ask) -> tuple:

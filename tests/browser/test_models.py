@@ -7,19 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import families
-import pytest
 from playwright.sync_api import expect
 
 OURO = Path(__file__).parent.parent / "data" / "ouro_random"
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a decoder of three layers, and no tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    families.make("llama").save_pretrained(folder)
-    return str(folder)
 
 
 def name_model(dashboard, name: str) -> None:
