@@ -110,7 +110,7 @@ def test_the_default_set_against_two_calls_of_transformerlens(compare, sized, tm
 
 @pytest.mark.parametrize("prompts", [1, 100])
 def test_memory_beyond_states_and_weights_stays_within_the_budget(benchmark, sized, found, prompts):
-    """1,003 states and 100,300 states before 49,152 tokens: what is held does not grow with them."""
+    """1,003 states and 100,300 states before 49,152 tokens; the readout itself is part of what is held."""
     budget = 512 * 2**20
     words = [sys.executable, "-c", MEMORY, str(sized(prompts, 1)), str(sized(49152, 512)), str(budget)]
     paths = os.pathsep.join([str(TESTS), *sys.path])
