@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from latentlens import names, quantities, tables
-from latentlens.errors import LatentLensError, LensError
+from latentlens.errors import FigureError, LatentLensError, LensError
 
 DESCRIPTION = "Watch a recurrent-depth language model think: every iteration's hidden state, decoded and drawn."
 
@@ -93,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(figure)
     figure.add_argument("--prompt", required=True, help="the text to run")
     _add_reading(figure)
+    figure.set_defaults(position=None)  # the last, or in a figure of all tokens: none is marked
     figure.add_argument("--out", required=True, metavar="FILE", help=f"ends in {', '.join(names.SUFFIXES)}")
     figure.add_argument("--style", default="default", help=", ".join(names.STYLES))
     figure.add_argument(
@@ -182,15 +183,21 @@ def run_figure(args: argparse.Namespace) -> None:
     names.check_style(args.style)
     out = names.check_suffix(args.out)
     options = dict(_option(text) for text in args.option)
+    if args.kind in names.OF_MOTION and (args.lens != "coda" or args.track):
+        raise FigureError(f"expected no --lens and no --track for {args.kind}, which takes none: leave them out")
+    marked = {} if args.position is None else {"mark": args.position}
+    args.position = -1 if args.position is None else args.position
+    whole = {"grid": marked, "convergence": marked, "path_independence": {}}
+    extra = whole.get(args.kind, {"position": args.position})
     traj = _captured(args, [args.prompt])
     import latentlens as ll
 
-    readout = _decoded(args, traj)
-    if args.kind == "map":
-        drawing = ll.figures.map(ll.embed(traj), readout=readout, **options)
+    if args.kind in names.OF_MOTION:
+        drawing = getattr(ll.figures, args.kind)(_moved(args, traj, options), **{**extra, **options})
+    elif args.kind == "map":
+        drawing = ll.figures.map(ll.embed(traj), readout=_decoded(args, traj), **options)
     else:
-        extra = {} if args.kind == "grid" else {"position": args.position}
-        drawing = getattr(ll.figures, args.kind)(readout, **{**extra, **options})
+        drawing = getattr(ll.figures, args.kind)(_decoded(args, traj), **{**extra, **options})
     drawing.save(out, style=args.style)
     print(out)
 
@@ -255,6 +262,25 @@ def _decoded(args: argparse.Namespace, traj: Any, statistics: Sequence[str] = ()
     import latentlens as ll
 
     return ll.decode(traj, args.lens, track=args.track, also=None if args.track else "truth", statistics=statistics)
+
+
+def _moved(args: argparse.Namespace, traj: Any, options: dict[str, Any]) -> Any:
+    """What a figure of motion is drawn from; Jacobians and fixed points are only worked out where they are drawn."""
+    import latentlens as ll
+    from latentlens.figures.kinds.labels import iteration_ticks
+    from latentlens.figures.kinds.motion import ASKED
+
+    if args.kind == "path_independence":
+        return ll.path_independence(
+            traj.needs_model(), args.prompt, positions=[args.position], iterations=traj.iterations, seed=args.seed
+        )
+    y = options.get("y", options.get("color"))
+    wanted: dict[str, Any] = {}
+    if args.kind == "spectrum" or ASKED.get(y, "").startswith("spectra"):
+        wanted = {"spectra": iteration_ticks(0, traj.iterations), "positions": [args.position]}
+    elif y in ASKED:
+        wanted = {"fixed_point": True}
+    return ll.dynamics(traj, **wanted)
 
 
 def _read_prompts(path: Path) -> list[str]:

@@ -1,7 +1,8 @@
 """Figures: drawn with plotly for the browser and with matplotlib for paper, from one table of numbers.
 
-In: a readout of `decode`, scores, or an `Embedding`. Out: a `Drawing`: `.table()`, `.show()`, `.plotly()`,
-`.matplotlib()`, `.save("x.pdf")`, `.describe()`. Neither plotly nor matplotlib is imported before something is drawn.
+In: a readout of `decode`, scores, an `Embedding`, or what `dynamics` returns. Out: a `Drawing`: `.table()`, `.show()`,
+`.plotly()`, `.matplotlib()`, `.save("x.pdf")`, `.describe()`. Neither plotly nor matplotlib is imported before
+something is drawn.
 
 >>> import latentlens as ll
 >>> out = ll.decode(ll.capture(ll.load("walks"), "Ann : Bob . Bob : Ann . 1 steps from Ann", iterations=8))
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from latentlens.figures.base import Drawing, Figure
     from latentlens.probes import Probe
 
-__all__ = ["KINDS", "grid", "line", "map", "stream"]
+__all__ = ["KINDS", "grid", "line", "map", "motion", "stream"]
 
-_HOMES = {"stream": "Stream", "map": "Map", "grid": "Grid", "line": "Line"}
+_HOMES = {"stream": "Stream", "map": "Map", "grid": "Grid", "line": "Line", "motion": "Motion"}
 
 
 class _Kinds(Mapping[str, "type[Figure]"]):
@@ -116,3 +117,21 @@ def line(out: xr.Dataset | Probe, **options: Any) -> Drawing:
     ['series', 'label', 'iteration', 'value']
     """
     return KINDS["line"].make(**options).of(out)
+
+
+def motion(dyn: xr.Dataset, **options: Any) -> Drawing:
+    """Any quantity of the states' motion over the iterations: of one token, of many with quantiles, or by group.
+
+    Args:
+        dyn: what `dynamics` returns, or what `aggregate` makes of it (a line a group).
+        options: the fields of `figures.KINDS["motion"]`: y, prompt, position, band, scale, start, playhead.
+
+    Raises:
+        FigureError: an unknown option or quantity, or a prompt or position that is not there.
+
+    >>> import latentlens as ll
+    >>> traj = ll.capture(ll.load("walks"), "Ann : Bob . Bob : Ann . 1 steps from Ann", iterations=32)
+    >>> ll.figures.motion(ll.dynamics(traj), y="relative_step").table().attrs["log"]
+    True
+    """
+    return KINDS["motion"].make(**options).of(dyn)

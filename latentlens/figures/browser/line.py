@@ -14,6 +14,7 @@ from latentlens.figures.escape import for_browser, visible
 from latentlens.figures.kinds.curves import curves, limits, named, notes
 from latentlens.figures.kinds.labels import LONGEST, iteration_ticks, spread
 from latentlens.figures.kinds.line import Line
+from latentlens.figures.kinds.motion import Motion
 from latentlens.figures.style import PALETTE, rgb
 
 LETTER = 7.2
@@ -22,9 +23,9 @@ HEIGHT = 420
 """Of the panel in pixels, about: names are set apart by it."""
 
 
-def draw(figure: Line, table: pd.DataFrame, dark: bool = False, width: int = 900) -> go.Figure:
+def draw(figure: Line | Motion, table: pd.DataFrame, dark: bool = False, width: int = 900) -> go.Figure:
     """Bands below, lines above, each named at its right end; `layout.shapes[0]` is the playhead."""
-    at, shade, log = table.attrs, ink(dark), figure.scale == "log"
+    at, shade, log = table.attrs, ink(dark), table.attrs["log"]
     rows = curves(table, log)
     low, high = limits(table, log)
     kept = [row for row in rows if row.series.iloc[0] in named(table)]
@@ -50,7 +51,7 @@ def draw(figure: Line, table: pd.DataFrame, dark: bool = False, width: int = 900
         dark,
         xaxis=axis,
         yaxis=upright | {"range": [float(np.log10(low)), float(np.log10(high))] if log else [low, high]},
-        shapes=[playhead(figure.playhead), *marks(table, dark)],
+        shapes=[playhead(figure.playhead), *marks(table, dark), *_reference(at["reference"], shade.muted)],
         annotations=_names(kept, (low, high), log, dark) + _note(notes(table, log), shade.muted),
         hovermode="x unified",
         showlegend=False,
@@ -131,6 +132,14 @@ def _names(rows: list[pd.DataFrame], ends: tuple[float, float], log: bool, dark:
 def _lettering(row: pd.DataFrame, dark: bool) -> str:
     slot = int(row.slot.iloc[0])
     return ink(dark).muted if slot < 0 else lettering(slot, dark)
+
+
+def _reference(y: float | None, colour: str) -> list[dict[str, Any]]:
+    """A broken rule across the panel, if there is one."""
+    if y is None:
+        return []
+    place = {"xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "y0": y, "y1": y, "layer": "below"}
+    return [{"name": "reference", "type": "line", **place, "line": {"color": colour, "width": 1.2, "dash": "dash"}}]
 
 
 def _note(words: str, colour: str) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from latentlens.figures.escape import visible
+
 NUMBERS = ["value", "low", "high", "lowest", "highest"]
 CROWD, NAMED = 12, 8
 """Of more series than `CROWD` only so many are named: those that move most."""
@@ -25,9 +27,10 @@ def curves(table: pd.DataFrame, log: bool) -> list[pd.DataFrame]:
 
 
 def limits(table: pd.DataFrame, log: bool) -> tuple[float, float]:
-    """The ends of the vertical axis: 0 is among them where the scale is linear, 1 where a share is drawn."""
+    """The ends of the vertical axis, the reference among them; 0 too where it is linear, 1 where a share is drawn."""
     values = np.concatenate([row[NUMBERS].to_numpy().ravel() for row in curves(table, log)])
-    values = values[np.isfinite(values)]
+    reference = table.attrs["reference"]
+    values = np.append(values[np.isfinite(values)], [] if reference is None else reference)
     if log:
         low, high = (values.min(), values.max()) if len(values) else (0.1, 1.0)
         return float(low) / 1.25, float(high) * 1.25
@@ -61,3 +64,21 @@ def notes(table: pd.DataFrame, log: bool) -> str:
     kept, count = len(named(table)), table.series.nunique()
     crowd = f"{kept} of {count} lines named, those that move most" if kept < count else ""
     return "; ".join(part for part in (table.attrs["note"], crowd, lost) if part)
+
+
+def described(table: pd.DataFrame) -> str:
+    """Where each line starts and ends, in one sentence."""
+    at, first, parts = table.attrs, first_counted(table), []
+    kept = named(table)
+    for number, row in table[table.iteration >= first].groupby("series"):
+        if number in kept:
+            name = f"{visible(row.label.iloc[0])} " if row.label.iloc[0] else ""
+            known = row.dropna(subset="value")
+            if not len(known):
+                continue
+            start, end = known.value.iloc[0], known.value.iloc[-1]
+            least = known.iteration.iloc[int(known.value.argmin())]
+            parts.append(f"{name}from {start:.3g} to {end:.3g}, least at {least}")
+    note = f" ({at['note']})" if at["note"] else ""
+    more = "" if len(kept) == table.series.nunique() else f"; {table.series.nunique() - len(kept)} more move less"
+    return f"{at['title']} over iterations {first} to {at['iterations']}{note}: {'; '.join(parts)}{more}."

@@ -14,13 +14,13 @@ import xarray as xr
 
 from latentlens.errors import FigureError
 from latentlens.figures.base import Figure, option
-from latentlens.figures.escape import distinct, visible
-from latentlens.figures.kinds.curves import first_counted, named
+from latentlens.figures.escape import distinct
+from latentlens.figures.kinds.bands import BANDS_SAID, alone, quantiles, share
+from latentlens.figures.kinds.curves import described
 from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, lengths_of
 from latentlens.figures.style import token_slots
 from latentlens.names import check_name
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CONTROL = "shuffled targets"
 
 
@@ -49,7 +49,7 @@ class Line(Figure):
         Columns: series (number), label (text; "" where there is one series), iteration; value (the median where there
         are several prompts); low and high, the inner band; lowest and highest, the outer one (NaN without a band);
         slot, the place in the palette (-1: a control). `attrs`: title (with the unit), note (what the bands are),
-        prompts, first, iterations, random_start, model.
+        prompts, first, iterations, random_start, model; log (whether the vertical axis is) and reference (None).
         """
         data = checked_data(out)
         names = self._names(data)
@@ -70,6 +70,8 @@ class Line(Figure):
         table.attrs = {
             "title": _title(data, names),
             "note": _note(data, names, len(prompts)),
+            "log": self.scale == "log",
+            "reference": None,
             "prompts": len(prompts),
             "first": first,
             "iterations": last,
@@ -159,21 +161,7 @@ class Line(Figure):
 
     def describe(self, table: pd.DataFrame) -> str:
         """Where each line starts and ends, in one sentence."""
-        at, first, parts = table.attrs, first_counted(table), []
-        kept = named(table)
-        for number, row in table[table.iteration >= first].groupby("series"):
-            if number in kept:
-                name = f"{visible(row.label.iloc[0])} " if row.label.iloc[0] else ""
-                known = row.dropna(subset="value")
-                if not len(known):
-                    continue
-                start, end = known.value.iloc[0], known.value.iloc[-1]
-                parts.append(
-                    f"{name}from {start:.3g} to {end:.3g}, least at {known.iteration.iloc[int(known.value.argmin())]}"
-                )
-        note = f" ({at['note']})" if at["note"] else ""
-        more = "" if len(kept) == table.series.nunique() else f"; {table.series.nunique() - len(kept)} more move less"
-        return f"{at['title']} over iterations {first} to {at['iterations']}{note}: {'; '.join(parts)}{more}."
+        return described(table)
 
 
 def checked_data(out: Any) -> xr.Dataset:
@@ -205,40 +193,32 @@ def is_flag(values: xr.DataArray) -> bool:
 
 def _bands(data: xr.Dataset, name: str, numbers: np.ndarray) -> dict[str, np.ndarray]:
     """The value and its bands, from `[iteration]` or `[prompt, iteration]`."""
-    none = np.full(numbers.shape[-1], np.nan)
-    if numbers.ndim == 2 and len(numbers) > 1 and is_flag(data[name]):
-        seen = np.maximum((~np.isnan(numbers)).sum(0), 1)
-        share = np.where(np.isnan(numbers).all(0), np.nan, np.nansum(numbers, 0) / seen)
-        return {"value": share, "low": none, "high": none, "lowest": none, "highest": none}
     if numbers.ndim == 2 and len(numbers) > 1:
-        with np.errstate(all="ignore"):
-            found = np.array([_quantiles(column) for column in numbers.T]).T
-        lowest, low, value, high, highest = found
-        return {"value": value, "low": low, "high": high, "lowest": lowest, "highest": highest}
-    low, high = (data[f"{name}_{end}"].values if f"{name}_{end}" in data else none for end in ("low", "high"))
-    value = numbers[0] if numbers.ndim == 2 else numbers
-    return {"value": value, "low": low, "high": high, "lowest": none, "highest": none}
+        return share(numbers) if is_flag(data[name]) else quantiles(numbers)
+    low, high = (data[f"{name}_{end}"].values if f"{name}_{end}" in data else None for end in ("low", "high"))
+    return alone(numbers[0] if numbers.ndim == 2 else numbers, low, high)
 
 
-def _quantiles(values: np.ndarray) -> np.ndarray:
-    real = values[~np.isnan(values)]
-    return np.quantile(real, QUANTILES) if len(real) else np.full(len(QUANTILES), np.nan)
+def title_of(values: xr.DataArray) -> str:
+    """What stands along the axis: the statistic's name and unit."""
+    said = values.attrs
+    unit = "" if said.get("units") in (None, "1") else f" [{said['units']}]"
+    return str(said.get("long_name", values.name)) + unit
 
 
 def _title(data: xr.Dataset, names: list[str]) -> str:
     """The statistic's name and unit; of several, what they share."""
-    said = data[names[0]].attrs
-    unit = "" if said.get("units") in (None, "1") else f" [{said['units']}]"
-    if len(names) > 1:
-        return unit.strip(" []") or ", ".join(names)
-    return str(said.get("long_name", names[0])) + unit
+    if len(names) == 1:
+        return title_of(data[names[0]])
+    unit = data[names[0]].attrs.get("units")
+    return ", ".join(names) if unit in (None, "1") else str(unit)
 
 
 def _note(data: xr.Dataset, names: list[str], prompts: int) -> str:
     if prompts > 1 and is_flag(data[names[0]]):
         return f"share of {prompts} prompts"
     if prompts > 1:
-        return f"median of {prompts} prompts; bands 25–75% and 5–95%"
+        return f"median of {prompts} prompts; {BANDS_SAID}"
     if f"{names[0]}_low" in data:
         return f"mean of {data.sizes['prompt']} prompts; band {data[names[0]].attrs.get('interval', 0.95):.0%} interval"
     return ""

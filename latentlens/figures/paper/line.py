@@ -11,13 +11,14 @@ from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.curves import curves, limits, named, notes
 from latentlens.figures.kinds.labels import LONGEST, iteration_ticks, spread
 from latentlens.figures.kinds.line import Line
-from latentlens.figures.paper.page import Page, new_page, page_of, playhead, settings, text_size
+from latentlens.figures.kinds.motion import Motion
+from latentlens.figures.paper.page import Page, new_page, page_of, playhead, settings, text_size, upright
 from latentlens.figures.style import LIGHT, PALETTE, mix, slot_colour
 
 
-def draw(figure: Line, table: pd.DataFrame, style: str = "default") -> Page:
+def draw(figure: Line | Motion, table: pd.DataFrame, style: str = "default") -> Page:
     """One panel: bands below, lines above, each named at its right end."""
-    at, log = table.attrs, figure.scale == "log"
+    at, log = table.attrs, table.attrs["log"]
     rows = curves(table, log)
     with settings(style):
         page = new_page(style, 0.44, least=1.7)
@@ -33,8 +34,10 @@ def draw(figure: Line, table: pd.DataFrame, style: str = "default") -> Page:
         axes.set_ylim(*limits(table, log))
         if not log:
             axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set(xlabel="iteration", ylabel=for_paper(at["title"]))
+        axes.set(xlabel="iteration", ylabel=upright(page, at["title"], 0.72))
         axes.grid(axis="y")
+        if at["reference"] is not None:
+            axes.axhline(at["reference"], color=LIGHT.muted, linewidth=0.8, linestyle="--", zorder=1.5, gid="reference")
         if at["random_start"] and at["first"] == 0:
             axes.axvspan(0, 1, facecolor="white", alpha=0.6, linewidth=0, zorder=4.5, gid="random-start")
         playhead(axes, figure.playhead)

@@ -5,6 +5,7 @@ In: a paper style. Out: an empty page of that width, and files whose text is tex
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as MatplotlibFigure
 
+from latentlens.figures.escape import for_paper
 from latentlens.figures.paper.fonts import FAMILIES
 from latentlens.figures.style import LIGHT, PAPERS, PLAYHEAD, RAMPS
 from latentlens.files import write_whole
@@ -118,6 +120,12 @@ def page_of(axes: Axes) -> Page:
 def text_size(axes: Axes) -> float:
     """The size of the page's text in points."""
     return PAPERS[page_of(axes).paper_style].size
+
+
+def upright(page: Page, title: str, share: float) -> str:
+    """A title along a vertical axis that has this share of the page's height, on as many lines as it needs."""
+    letters = share * page.get_figheight() * 72 / (0.46 * PAPERS[page.paper_style].size)
+    return "\n".join(for_paper(part) for part in textwrap.wrap(title, max(int(letters), 12)))
 
 
 def colormap(name: str) -> LinearSegmentedColormap:
