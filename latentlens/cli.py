@@ -274,7 +274,7 @@ def _moved(args: argparse.Namespace, traj: Any, options: dict[str, Any]) -> Any:
         return ll.path_independence(
             traj.needs_model(), args.prompt, positions=[args.position], iterations=traj.iterations, seed=args.seed
         )
-    y = options.get("y", options.get("color"))
+    y = str(options.get("y", options.get("color")))
     wanted: dict[str, Any] = {}
     if args.kind == "spectrum" or ASKED.get(y, "").startswith("spectra"):
         wanted = {"spectra": iteration_ticks(0, traj.iterations), "positions": [args.position]}

@@ -23,9 +23,16 @@ if TYPE_CHECKING:
     from latentlens.figures.base import Drawing, Figure
     from latentlens.probes import Probe
 
-__all__ = ["KINDS", "grid", "line", "map", "motion", "stream"]
+__all__ = ["KINDS", "convergence", "grid", "line", "map", "motion", "stream"]
 
-_HOMES = {"stream": "Stream", "map": "Map", "grid": "Grid", "line": "Line", "motion": "Motion"}
+_HOMES = {
+    "stream": "Stream",
+    "map": "Map",
+    "grid": "Grid",
+    "line": "Line",
+    "motion": "Motion",
+    "convergence": "Convergence",
+}
 
 
 class _Kinds(Mapping[str, "type[Figure]"]):
@@ -135,3 +142,21 @@ def motion(dyn: xr.Dataset, **options: Any) -> Drawing:
     True
     """
     return KINDS["motion"].make(**options).of(dyn)
+
+
+def convergence(dyn: xr.Dataset, **options: Any) -> Drawing:
+    """Tokens by iterations: how far each state still is from its last, in logarithmic colours.
+
+    Args:
+        dyn: what `dynamics` returns.
+        options: the fields of `figures.KINDS["convergence"]`: color, prompt, labels, mark, playhead.
+
+    Raises:
+        FigureError: an unknown option or value, or a prompt that is not there.
+
+    >>> import latentlens as ll
+    >>> dyn = ll.dynamics(ll.capture(ll.load("walks"), "2 steps from Ann", iterations=8))
+    >>> ll.figures.convergence(dyn, color="relative_step").table().shape[0]
+    36
+    """
+    return KINDS["convergence"].make(**options).of(dyn)

@@ -35,12 +35,20 @@ RAMPS: dict[str, tuple[Ramp, Ramp]] = {
         ((0.0, "#f6fbf8"), (0.35, "#b4dcc8"), (0.7, "#3f9c78"), (1.0, "#064b35")),
         ((0.0, "#18241f"), (0.35, "#1d5a44"), (0.7, "#45ab85"), (1.0, "#d9f4e8")),
     ),
+    "distance": (
+        ((0.0, "#fdf3bd"), (0.35, "#8fcfa6"), (0.7, "#2b86a0"), (1.0, "#1f2560")),
+        ((0.0, "#2b2f6e"), (0.35, "#2b7f9e"), (0.7, "#7ccfa2"), (1.0, "#fdf3bd")),
+    ),
     "iteration": (
         ((0.0, "#f2c14e"), (0.35, "#e0705a"), (0.7, "#97408f"), (1.0, "#30206e")),
         ((0.0, "#5b4bb0"), (0.35, "#b2559f"), (0.7, "#f08060"), (1.0, "#ffe08a")),
     ),
 }
 """For each quantity, its ramp on a light and on a dark page; low values are near the page."""
+
+
+AT_REST = ("#cfd2d7", "#3d424b")
+"""A cell that only rounding moves, on a light and on a dark page: grey, which no ramp is."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
+import torch
 import xarray as xr
 
 from latentlens.errors import MotionError
@@ -162,6 +163,7 @@ def _dataset(traj: Trajectory, data: Arrays, limits: Thresholds, about: dict[str
             "model": traj.origin.get("name"),
             "seed": traj.seed,
             "random_start": int(bool(traj.origin.get("random_start"))),
+            "eps": torch.finfo(traj.states.dtype).eps,
             **about,
         },
     )

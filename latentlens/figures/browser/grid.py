@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from latentlens.figures.browser.page import CLEAR, colorbar, colorscale, ink, layout, playhead
 from latentlens.figures.escape import for_browser, visible
+from latentlens.figures.kinds.convergence import Convergence
 from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, ramp_of, writings
 from latentlens.figures.kinds.labels import iteration_ticks
 
@@ -22,12 +23,18 @@ def draw(figure: Grid, table: pd.DataFrame, dark: bool = False, width: int = 900
 
     `layout.shapes[0]` frames the playhead's column, `shapes[1]` the marked row.
     """
+    page = sheet(figure, table, dark)
+    return go.Figure(data=[_cells(figure, table, dark, width), _texts(figure, table, dark, width)], layout=page)
+
+
+def sheet(figure: Grid | Convergence, table: pd.DataFrame, dark: bool) -> dict[str, Any]:
+    """Tokens down, iterations to the right, as high as the rows need; with the playhead and the marked row."""
     at, shade = table.attrs, ink(dark)
     rows, last = len(at["tokens"]), at["iterations"]
     axis: dict[str, Any] = {"showgrid": False, "ticks": "outside", "tickcolor": CLEAR, "showline": False}
     across = {"title": {"text": "iteration"}, "range": [-0.5, last + 0.5], "tickformat": "d"}
     down = {"range": [rows - 0.5, -0.5], "tickvals": list(range(rows))}
-    page = layout(
+    return layout(
         figure.kind,
         dark,
         xaxis=axis | across | {"tickvals": iteration_ticks(0, last, 14)},
@@ -42,12 +49,10 @@ def draw(figure: Grid, table: pd.DataFrame, dark: bool = False, width: int = 900
         margin={"l": 56, "r": 12, "t": 32, "b": 44},
         showlegend=False,
     )
-    return go.Figure(data=[_cells(figure, table, dark, width), _texts(figure, table, dark, width)], layout=page)
 
 
 def _cells(figure: Grid, table: pd.DataFrame, dark: bool, width: int) -> dict[str, Any]:
     at = table.attrs
-    roomy = (width - SIDES) / (at["iterations"] + 1) > 3  # pixels: of a narrower cell, gaps would leave nothing
     low, high, above = colour_range(table, figure.color)
     leaders = cells(table, "top_text")
     hover = [
@@ -68,9 +73,13 @@ def _cells(figure: Grid, table: pd.DataFrame, dark: bool, width: int) -> dict[st
         "zmax": high,
         "colorscale": colorscale(ramp_of(figure.color), dark),
         "colorbar": colorbar(COLORS[figure.color] + (" (iteration 0 may lie above)" if above else ""), dark),
-        "xgap": int(roomy),
-        "ygap": 1,
+        **gaps(table, width),
     }
+
+
+def gaps(table: pd.DataFrame, width: int) -> dict[str, int]:
+    """Lines between cells; none beside cells so narrow that nothing would be left."""
+    return {"xgap": int((width - SIDES) / (table.attrs["iterations"] + 1) > 3), "ygap": 1}
 
 
 def _texts(figure: Grid, table: pd.DataFrame, dark: bool, width: int) -> dict[str, Any]:

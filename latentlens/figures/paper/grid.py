@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from latentlens.figures.escape import for_paper
+from latentlens.figures.kinds.convergence import Convergence
 from latentlens.figures.kinds.grid import COLORS, Grid, cells, colour_range, ramp_of, writings
 from latentlens.figures.kinds.labels import iteration_ticks
 from latentlens.figures.paper.fonts import text_width
@@ -21,11 +22,9 @@ SMALLEST, CROWDED = 4.0, 5.0
 
 def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
     """A mesh of cells, the leaders' texts on them, and a colour bar."""
-    at, paper = table.attrs, PAPERS[style]
-    rows, columns = len(at["tokens"]), at["iterations"] + 1
+    rows, columns = len(table.attrs["tokens"]), table.attrs["iterations"] + 1
     with settings(style):
-        row = 1.35 * paper.size / 72
-        page = new_page(style, (rows * row + 0.5) / paper.width, least=1.3)
+        page = sheet(style, rows)
         axes = page.subplots()
         low, high, above = colour_range(table, figure.color)
         mesh = axes.pcolormesh(
@@ -38,25 +37,36 @@ def draw(figure: Grid, table: pd.DataFrame, style: str = "default") -> Page:
             edgecolors="white",
             linewidth=0.3,
         )
-        _axes(axes, table, paper.size)
+        token_axes(axes, table)
         more = "max" if above else "neither"
         colour_bar(page, mesh, COLORS[figure.color], ax=axes, pad=0.01, extend=more, extendfrac=0.02)
         _texts(axes, figure, table, page)
-        _frames(axes, figure, table)
+        frames(axes, figure, table)
     return page
 
 
-def _axes(axes: Axes, table: pd.DataFrame, size: float) -> None:
+def sheet(style: str, rows: int) -> Page:
+    """A page as high as its rows of text need."""
+    paper = PAPERS[style]
+    return new_page(style, (rows * 1.35 * paper.size / 72 + 0.5) / paper.width, least=1.3)
+
+
+def token_axes(axes: Axes, table: pd.DataFrame) -> None:
+    """Tokens down, iterations to the right."""
     at = table.attrs
     rows = len(at["tokens"])
     axes.set(xlim=(-0.5, at["iterations"] + 0.5), ylim=(rows - 0.5, -0.5), xlabel="iteration")
     axes.xaxis.set_major_locator(FixedLocator(iteration_ticks(0, at["iterations"], 14)))
     axes.yaxis.set_major_locator(FixedLocator(range(rows)))
     axes.yaxis.set_major_formatter(FixedFormatter([for_paper(word, 12) for word in at["tokens"]]))
-    room = page_of(axes).get_figheight() * 0.85 * 72 / rows
-    axes.tick_params(axis="y", length=0, labelsize=min(size - 1, room * 0.8))
+    axes.tick_params(axis="y", length=0, labelsize=row_size(axes, rows))
     axes.tick_params(axis="x", length=2)
     axes.spines[:].set_visible(False)
+
+
+def row_size(axes: Axes, rows: int) -> float:
+    """The size of text beside a row, in points."""
+    return min(text_size(axes) - 1, page_of(axes).get_figheight() * 0.85 * 72 / rows * 0.8)
 
 
 def _texts(axes: Axes, figure: Grid, table: pd.DataFrame, page: Page) -> None:
@@ -84,7 +94,8 @@ def _texts(axes: Axes, figure: Grid, table: pd.DataFrame, page: Page) -> None:
         )
 
 
-def _frames(axes: Axes, figure: Grid, table: pd.DataFrame) -> None:
+def frames(axes: Axes, figure: Grid | Convergence, table: pd.DataFrame) -> None:
+    """Around the marked row and the playhead's column."""
     at = table.attrs
     rows, columns = len(at["tokens"]), at["iterations"] + 1
     if at["mark"] is not None:
