@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from latentlens.figures.base import Drawing, Figure
     from latentlens.probes import Probe
 
-__all__ = ["KINDS", "convergence", "grid", "line", "map", "motion", "stream"]
+__all__ = ["KINDS", "convergence", "grid", "line", "map", "motion", "spectrum", "stream"]
 
 _HOMES = {
     "stream": "Stream",
@@ -32,6 +32,7 @@ _HOMES = {
     "line": "Line",
     "motion": "Motion",
     "convergence": "Convergence",
+    "spectrum": "Spectrum",
 }
 
 
@@ -160,3 +161,22 @@ def convergence(dyn: xr.Dataset, **options: Any) -> Drawing:
     36
     """
     return KINDS["convergence"].make(**options).of(dyn)
+
+
+def spectrum(dyn: xr.Dataset, **options: Any) -> Drawing:
+    """The leading eigenvalues of one iteration's Jacobian in the complex plane, with the unit circle.
+
+    Args:
+        dyn: what `dynamics` returns with `spectra=`.
+        options: the fields of `figures.KINDS["spectrum"]`: prompt, position, iteration, floquet.
+
+    Raises:
+        FigureError: an unknown option or value, dynamics without spectra, or a place that was not looked at.
+
+    >>> import latentlens as ll
+    >>> traj = ll.capture(ll.load("walks"), "2 steps from Ann", iterations=8)
+    >>> table = ll.figures.spectrum(ll.dynamics(traj, spectra=[-1])).table()
+    >>> bool((table.modulus < 1).all())
+    True
+    """
+    return KINDS["spectrum"].make(**options).of(dyn)
