@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from latentlens.embeddings import Embedding
     from latentlens.figures.base import Drawing, Figure
+    from latentlens.motion.starts import PathIndependence
     from latentlens.probes import Probe
 
-__all__ = ["KINDS", "convergence", "grid", "line", "map", "motion", "spectrum", "stream"]
+__all__ = ["KINDS", "convergence", "grid", "line", "map", "motion", "path_independence", "spectrum", "stream"]
 
 _HOMES = {
     "stream": "Stream",
@@ -33,6 +34,7 @@ _HOMES = {
     "motion": "Motion",
     "convergence": "Convergence",
     "spectrum": "Spectrum",
+    "path_independence": "PathIndependent",
 }
 
 
@@ -180,3 +182,22 @@ def spectrum(dyn: xr.Dataset, **options: Any) -> Drawing:
     True
     """
     return KINDS["spectrum"].make(**options).of(dyn)
+
+
+def path_independence(found: PathIndependence | xr.Dataset, **options: Any) -> Drawing:
+    """Whether answers depend on the initial state: the spread of the states, and the agreement of the answers.
+
+    Args:
+        found: what `path_independence` returns, or its `data`.
+        options: the fields of `figures.KINDS["path_independence"]`: spread, answers, prompt, place, playhead.
+
+    Raises:
+        FigureError: an unknown option or value, or a prompt or place that is not there.
+
+    >>> import latentlens as ll
+    >>> prompt = "Ann : Bob . Bob : Ann . 1 steps from Ann"
+    >>> found = ll.path_independence(ll.load("walks"), prompt, starts=4, iterations=8)
+    >>> ll.figures.path_independence(found).table().label.unique().tolist()
+    ['spread', 'agreement']
+    """
+    return KINDS["path_independence"].make(**options).of(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -27,38 +28,50 @@ def draw(figure: Line | Motion, table: pd.DataFrame, dark: bool = False, width: 
     """Bands below, lines above, each named at its right end; `layout.shapes[0]` is the playhead."""
     at, shade, log = table.attrs, ink(dark), table.attrs["log"]
     rows = curves(table, log)
-    low, high = limits(table, log)
     kept = [row for row in rows if row.series.iloc[0] in named(table)]
     longest = max(len(visible(row.label.iloc[0], LONGEST)) if row.label.iloc[0] else 0 for row in kept)
     right = 1 - min((10 + LETTER * longest) / width, 0.3) if longest else 1.0
-    bands = [band for row in rows for band in _bands(row, dark)]
-    axis = {
-        "range": [at["first"], at["iterations"]],
-        "domain": [0, right],
-        "title": {"text": "iteration"},
-        "tickformat": "d",
-        "tickvals": iteration_ticks(at["first"], at["iterations"]),
-        "showgrid": False,
-        "unifiedhovertitle": {"text": "iteration %{x}"},
-        "spikecolor": shade.muted,
-        "spikethickness": -1,
-        "spikedash": "solid",
-    }
-    upright = {"title": {"text": for_browser(at["title"])}, "nticks": 7, "exponentformat": "power"}
-    upright |= {"type": "log", "dtick": 1} if log and high / low > 30 else {"type": "log"} if log else {}
     page = layout(
         figure.kind,
         dark,
-        xaxis=axis,
-        yaxis=upright | {"range": [float(np.log10(low)), float(np.log10(high))] if log else [low, high]},
+        xaxis=iterations_axis(table, dark) | {"domain": [0, right]},
+        yaxis=vertical(table),
         shapes=[playhead(figure.playhead), *marks(table, dark), *_reference(at["reference"], shade.muted)],
-        annotations=_names(kept, (low, high), log, dark) + _note(notes(table, log), shade.muted),
+        annotations=_names(kept, limits(table, log), log, dark) + note(notes(table, log), shade.muted, width),
         hovermode="x unified",
         showlegend=False,
         margin={"l": 56, "r": 12, "t": 44, "b": 44},
     )
     page["hoverlabel"] = {"namelength": -1, "bgcolor": shade.page}
-    return go.Figure(data=bands + [_line(row, at["title"], dark) for row in rows], layout=page)
+    below = [band for row in rows for band in bands(row, dark)]
+    return go.Figure(data=below + [curve(row, at["title"], dark) for row in rows], layout=page)
+
+
+def iterations_axis(table: pd.DataFrame, dark: bool) -> dict[str, Any]:
+    """The horizontal axis: whole iterations, and what is said of all lines at one of them."""
+    at = table.attrs
+    return {
+        "range": [at["first"], at["iterations"]],
+        "title": {"text": "iteration"},
+        "tickformat": "d",
+        "tickvals": iteration_ticks(at["first"], at["iterations"]),
+        "showgrid": False,
+        "unifiedhovertitle": {"text": "iteration %{x}"},
+        "spikecolor": ink(dark).muted,
+        "spikethickness": -1,
+        "spikedash": "solid",
+    }
+
+
+def vertical(table: pd.DataFrame) -> dict[str, Any]:
+    """The vertical axis with its title; on a logarithmic one at most eight powers of ten are written."""
+    log = table.attrs["log"]
+    low, high = limits(table, log)
+    out = {"title": {"text": for_browser(table.attrs["title"])}, "nticks": 7, "exponentformat": "power"}
+    if not log:
+        return out | {"range": [low, high]}
+    steps = {"dtick": int(np.ceil(np.log10(high / low) / 8))} if high / low > 30 else {}
+    return out | {"type": "log", **steps, "range": [float(np.log10(low)), float(np.log10(high))]}
 
 
 def _colour(row: pd.DataFrame, dark: bool) -> str:
@@ -66,7 +79,8 @@ def _colour(row: pd.DataFrame, dark: bool) -> str:
     return ink(dark).muted if slot < 0 else tint(slot, dark)
 
 
-def _line(row: pd.DataFrame, title: str, dark: bool) -> dict[str, Any]:
+def curve(row: pd.DataFrame, title: str, dark: bool) -> dict[str, Any]:
+    """One series, a marker at each iteration."""
     colour, slot = _colour(row, dark), int(row.slot.iloc[0])
     return {
         "type": "scatter",
@@ -82,7 +96,7 @@ def _line(row: pd.DataFrame, title: str, dark: bool) -> dict[str, Any]:
     }
 
 
-def _bands(row: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
+def bands(row: pd.DataFrame, dark: bool) -> list[dict[str, Any]]:
     """The outer band, then the inner one; nothing where there is none."""
     out = []
     for name, low, high in (("outer band", "lowest", "highest"), ("inner band", "low", "high")):
@@ -142,8 +156,11 @@ def _reference(y: float | None, colour: str) -> list[dict[str, Any]]:
     return [{"name": "reference", "type": "line", **place, "line": {"color": colour, "width": 1.2, "dash": "dash"}}]
 
 
-def _note(words: str, colour: str) -> list[dict[str, Any]]:
+def note(words: str, colour: str, width: int) -> list[dict[str, Any]]:
+    """Small words above the panel, on as many lines as they need."""
     if not words:
         return []
+    lines = [for_browser(part) for part in textwrap.wrap(words, max((width - 70) // 6, 20))]
     place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": 1, "yanchor": "bottom"}
-    return [{"text": for_browser(words), "showarrow": False, "font": {"size": 11, "color": colour}, **place}]
+    look = {"showarrow": False, "font": {"size": 11, "color": colour}, "align": "left"}
+    return [{"text": "<br>".join(lines), **look, **place}]

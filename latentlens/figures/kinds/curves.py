@@ -14,6 +14,9 @@ NUMBERS = ["value", "low", "high", "lowest", "highest"]
 CROWD, NAMED = 12, 8
 """Of more series than `CROWD` only so many are named: those that move most."""
 
+DECADES = 30
+"""What grows or falls by more than this factor spans decades."""
+
 
 def curves(table: pd.DataFrame, log: bool) -> list[pd.DataFrame]:
     """One table a series, in order; on a logarithmic scale what is not above 0 is NaN."""
@@ -38,6 +41,13 @@ def limits(table: pd.DataFrame, log: bool) -> tuple[float, float]:
     if table.attrs["title"].endswith("]") or high > 1 or low < 0:
         return low * 1.05, high * 1.05 or (0.0 if low else 1.0)
     return low, 1.02
+
+
+def spans(table: pd.DataFrame) -> bool:
+    """Whether the values are positive and span decades; zeros do not count (the last state's distance to itself)."""
+    values = table.value.to_numpy()
+    seen = values[values > 0]
+    return bool((values >= 0).all() and len(seen) and seen.max() > DECADES * seen.min())
 
 
 def first_counted(table: pd.DataFrame) -> int:

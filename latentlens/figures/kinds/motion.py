@@ -15,7 +15,7 @@ import xarray as xr
 from latentlens.errors import FigureError
 from latentlens.figures.base import Figure, check_whole, option
 from latentlens.figures.kinds.bands import BANDS_SAID, Bands, alone, quantiles
-from latentlens.figures.kinds.curves import described
+from latentlens.figures.kinds.curves import described, spans
 from latentlens.figures.kinds.line import drawable, title_of
 from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, lengths_of
 from latentlens.names import check_name
@@ -29,8 +29,6 @@ ASKED = {
     "distance_to_fixed_point": "fixed_point=True",
 }
 """What `dynamics` must be asked for."""
-DECADES = 30
-"""A quantity that grows or falls by more than this factor gets a logarithmic axis."""
 DERIVED = ("_low", "_high", "_count", "_quantile")
 
 
@@ -96,7 +94,7 @@ class Motion(Figure):
         table.attrs = {
             "title": title_of(data[self.y]),
             "note": note,
-            "log": self.scale == "log" or (self.scale == "auto" and self.y != "angle" and _spans(table)),
+            "log": self.scale == "log" or (self.scale == "auto" and self.y != "angle" and spans(table)),
             "reference": REFERENCES.get(self.y),
             "first": first,
             "iterations": last,
@@ -200,10 +198,3 @@ def _group_quantiles(data: xr.Dataset, name: str, groups: list[str]) -> tuple[di
 def _is_derived(name: str, data: xr.Dataset) -> bool:
     """Whether it only goes with another quantity: the end of an interval, a number, quantiles."""
     return any(name.endswith(end) and name.removesuffix(end) in data for end in DERIVED)
-
-
-def _spans(table: pd.DataFrame) -> bool:
-    """Whether the values are positive and span decades; zeros do not count (the last state's distance to itself)."""
-    values = table.value.to_numpy()
-    seen = values[values > 0]
-    return bool((values >= 0).all() and len(seen) and seen.max() > DECADES * seen.min())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,26 +26,38 @@ def draw(figure: Line | Motion, table: pd.DataFrame, style: str = "default") -> 
         page = new_page(style, 0.44, least=1.7)
         axes = page.subplots()
         for row in rows:
-            _bands(axes, row)
+            bands(axes, row)
         for row in rows:
-            _line(axes, row)
-        axes.set_xlim(at["first"], at["iterations"])
-        axes.xaxis.set_major_locator(FixedLocator(iteration_ticks(at["first"], at["iterations"])))
-        if log:
-            axes.set_yscale("log")
-        axes.set_ylim(*limits(table, log))
-        if not log:
-            axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set(xlabel="iteration", ylabel=upright(page, at["title"], 0.72))
-        axes.grid(axis="y")
+            curve(axes, row)
+        iterations_axis(axes, table)
+        vertical(axes, table)
+        axes.set_ylabel(upright(page, at["title"], 0.72))
         if at["reference"] is not None:
             axes.axhline(at["reference"], color=LIGHT.muted, linewidth=0.8, linestyle="--", zorder=1.5, gid="reference")
         if at["random_start"] and at["first"] == 0:
             axes.axvspan(0, 1, facecolor="white", alpha=0.6, linewidth=0, zorder=4.5, gid="random-start")
         playhead(axes, figure.playhead)
         _names(axes, [row for row in rows if row.series.iloc[0] in named(table)], log)
-        _note(axes, notes(table, log))
+        note(axes, notes(table, log))
     return page
+
+
+def iterations_axis(axes: Axes, table: pd.DataFrame) -> None:
+    """The horizontal axis: whole iterations."""
+    at = table.attrs
+    axes.set(xlim=(at["first"], at["iterations"]), xlabel="iteration")
+    axes.xaxis.set_major_locator(FixedLocator(iteration_ticks(at["first"], at["iterations"])))
+
+
+def vertical(axes: Axes, table: pd.DataFrame) -> None:
+    """The vertical axis and its faint rules."""
+    log = table.attrs["log"]
+    if log:
+        axes.set_yscale("log")
+    axes.set_ylim(*limits(table, log))
+    if not log:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="y")
 
 
 def _colour(row: pd.DataFrame) -> str:
@@ -51,7 +65,8 @@ def _colour(row: pd.DataFrame) -> str:
     return LIGHT.muted if slot < 0 else slot_colour(slot)
 
 
-def _bands(axes: Axes, row: pd.DataFrame) -> None:
+def bands(axes: Axes, row: pd.DataFrame) -> None:
+    """The outer band, then the inner one; nothing where there is none."""
     number = int(row.series.iloc[0])
     for name, low, high, shade in (("outer", "lowest", "highest", 0.12), ("inner", "low", "high", 0.22)):
         if row[low].notna().any():
@@ -67,7 +82,8 @@ def _bands(axes: Axes, row: pd.DataFrame) -> None:
             )
 
 
-def _line(axes: Axes, row: pd.DataFrame) -> None:
+def curve(axes: Axes, row: pd.DataFrame) -> None:
+    """One series, a marker at each iteration."""
     slot = int(row.slot.iloc[0])
     axes.plot(
         row.iteration,
@@ -102,10 +118,12 @@ def _names(axes: Axes, rows: list[pd.DataFrame], log: bool) -> None:
         )
 
 
-def _note(axes: Axes, words: str) -> None:
+def note(axes: Axes, words: str) -> None:
+    """Small words above the panel, on as many lines as they need."""
     if words:
+        letters = int(page_of(axes).get_figwidth() * 0.8 * 72 / (0.43 * (text_size(axes) - 1)))
         axes.annotate(
-            for_paper(words),
+            "\n".join(for_paper(part) for part in textwrap.wrap(words, letters)),
             (0, 1),
             xycoords="axes fraction",
             xytext=(0, 4),
