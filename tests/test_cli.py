@@ -123,6 +123,39 @@ def test_an_option_of_a_figure_is_passed_on_and_an_unknown_one_refused(capsys, t
     assert not list(tmp_path.iterdir())
 
 
+def saved(capsys, tmp_path, kind: str, *more: str) -> str:
+    """The text of a figure of a short prompt, as SVG."""
+    path = tmp_path / "f.svg"
+    words = (
+        "figure",
+        kind,
+        "--model",
+        "walks",
+        "--prompt",
+        "2 steps from Ann",
+        "--iterations",
+        "8",
+        "--out",
+        str(path),
+    )
+    assert run(capsys, *words, *more) == (0, f"{path}\n", "")
+    return path.read_text()
+
+
+def test_a_position_frames_a_row_of_all_tokens_and_chooses_one_elsewhere(capsys, tmp_path):
+    for kind in ("grid", "convergence"):
+        assert 'id="mark"' not in saved(capsys, tmp_path, kind)
+        assert 'id="mark"' in saved(capsys, tmp_path, kind, "--position", "1")
+    assert "at Ann: spectral radius" in saved(capsys, tmp_path, "spectrum")
+    assert "at steps: spectral radius" in saved(capsys, tmp_path, "spectrum", "--position", "1")
+    assert saved(capsys, tmp_path, "motion") != saved(capsys, tmp_path, "motion", "--position", "1")
+
+
+def test_dynamics_is_asked_for_what_is_drawn(capsys, tmp_path):
+    assert "spectral radius" in saved(capsys, tmp_path, "motion", "--option", "y=spectral_radius")
+    assert "comes to rest" in saved(capsys, tmp_path, "motion", "--option", "y=distance_to_fixed_point")
+
+
 def test_models_lists_the_shipped_model_and_every_family(capsys):
     status, out, _ = run(capsys, "models")
     assert status == 0
@@ -171,6 +204,8 @@ BAD = {
     "unknown style": (f"{FIGURE} --style nips", "expected a style (default, neurips"),
     "unknown ending": (f"{FIGURE} --out WHERE/f.docx", "(.pdf, .svg, .png, .html), got '.docx'"),
     "unknown option": (f"{FIGURE} --option mode", "expected --option NAME=VALUE, got 'mode'"),
+    "a lens for motion": (f"{FIGURE.replace('stream', 'motion')} --lens logit", "expected no --lens and no --track for motion"),
+    "an unknown quantity": (f"{FIGURE.replace('stream', 'motion')} --option y=step", "got 'step': did you mean step_norm?"),
     "figure folder missing": (f"{FIGURE} --out WHERE/no/f.pdf", "expected a folder at WHERE/no, got none: make it first"),
     "position out of range": (f"{DECODE} --position 1", "expected a position from -1 to 0 for this prompt, got 1"),
     "position in words": (f"{DECODE} --position last", "invalid int value: 'last'"),

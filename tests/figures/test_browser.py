@@ -8,12 +8,14 @@ import time
 import numpy as np
 import pytest
 import torch
+from walker import moved
 
 import latentlens as ll
 from latentlens.figures.escape import visible
 from latentlens.figures.kinds.grid import cells
 from latentlens.figures.kinds.stream import wide
 from latentlens.figures.style import DARK, LIGHT, luminance, on_ramp, readable_on, slot_colour
+from latentlens.names import OF_MOTION
 
 
 def named(figure, name):
@@ -58,12 +60,18 @@ def test_a_candidate_has_one_colour_in_every_picture(walked):
             assert slot_colour(slot) == slot_colour(slots[top])
 
 
-@pytest.mark.parametrize("kind", ["stream", "grid"])
+def drawn(run, kind, **options):
+    if kind in OF_MOTION:
+        return moved(run, kind, **options)
+    return getattr(ll.figures, kind)(run.emb if kind == "map" else run.out, **options)
+
+
+@pytest.mark.parametrize("kind", ["stream", "grid", "line", "motion", "convergence", "path_independence"])
 def test_the_playhead_is_the_first_shape(walked, kind):
-    half = 0.5 if kind == "grid" else 0
-    shape = getattr(ll.figures, kind)(walked.out, playhead=9).plotly().layout.shapes[0]
+    half = 0.5 if kind in ("grid", "convergence") else 0
+    shape = drawn(walked, kind, playhead=9).plotly().layout.shapes[0]
     assert (shape.name, shape.x0, shape.x1, shape.visible) == ("playhead", 9 - half, 9 + half, True)
-    hidden = getattr(ll.figures, kind)(walked.out).plotly().layout.shapes[0]
+    hidden = drawn(walked, kind).plotly().layout.shapes[0]
     assert (hidden.name, hidden.visible) == ("playhead", False)
 
 
@@ -140,9 +148,9 @@ def test_axes_say_the_share_of_variance(walked):
     assert figure.layout.yaxis.title.text == f"PC 2 ({share[1]:.1f}% of variance)"
 
 
-@pytest.mark.parametrize("kind", ["stream", "map", "grid"])
+@pytest.mark.parametrize("kind", ["stream", "map", "grid", "line", *OF_MOTION])
 def test_every_figure_is_fast_keeps_its_view_and_has_a_transparent_page(walked, kind):
-    drawing = getattr(ll.figures, kind)(walked.emb if kind == "map" else walked.out)
+    drawing = drawn(walked, kind)
     drawing.plotly()
     times = []
     for dark in (False, True, False, True):

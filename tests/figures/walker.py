@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import toys
+from maps import Mapped, linear, rotation, travel
 from torch import Tensor
 
+import latentlens as ll
 from latentlens.models.base import Context, checked_tokens
 from latentlens.models.tokens import Tokenizer
 
@@ -54,6 +58,20 @@ class Walker(toys.Scripted):
         r = int(state[0, 0, 5])
         itself = torch.nn.functional.one_hot(self.ids, self.vocab_size).float() * (0.5 * r)
         return torch.where(self.at_end[..., None], self.table[min(r, len(self.table) - 1)], itself)
+
+
+def moved(run: Any, kind: str, **options: Any) -> Any:
+    """A figure of motion: of the script's run, or of a turn whose Jacobian is known, where a model must step."""
+    if kind in ("motion", "convergence"):
+        return getattr(ll.figures, kind)(ll.dynamics(run.traj, progress=False), **options)
+    turn = linear(rotation(6, 0.9), 1.0)
+    if kind == "spectrum":
+        traj = travel(turn, [1.0, 2.0], 8)
+        return ll.figures.spectrum(ll.dynamics(traj, spectra=[0, 8], progress=False), **options)
+    starts = torch.randn(4, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    model = Mapped(turn, torch.zeros(2).double())
+    found = ll.path_independence(model, tokens=[[0, 1]], starts=starts, iterations=24, progress=False)
+    return ll.figures.path_independence(found, **options)
 
 
 def competition(iterations: int = 24) -> Tensor:
