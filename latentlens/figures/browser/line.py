@@ -20,6 +20,8 @@ from latentlens.figures.style import PALETTE, rgb
 
 LETTER = 7.2
 """The width of a letter in pixels."""
+UPRIGHT = 40
+"""How many letters of a title fit along the vertical axis."""
 HEIGHT = 420
 """Of the panel in pixels, about: names are set apart by it."""
 
@@ -67,7 +69,8 @@ def vertical(table: pd.DataFrame) -> dict[str, Any]:
     """The vertical axis with its title; on a logarithmic one at most eight powers of ten are written."""
     log = table.attrs["log"]
     low, high = limits(table, log)
-    out = {"title": {"text": for_browser(table.attrs["title"])}, "nticks": 7, "exponentformat": "power"}
+    lines = (for_browser(part) for part in textwrap.wrap(table.attrs["title"], UPRIGHT))
+    out: dict[str, Any] = {"title": {"text": "<br>".join(lines)}, "nticks": 7, "exponentformat": "power"}
     if not log:
         return out | {"range": [low, high]}
     steps = {"dtick": int(np.ceil(np.log10(high / low) / 8))} if high / low > 30 else {}
