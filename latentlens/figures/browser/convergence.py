@@ -67,7 +67,7 @@ def _heat(figure: Convergence, table: pd.DataFrame, name: str) -> dict[str, Any]
     values = cells(table, figure.color)
     hover = [
         [
-            f"<b>{for_browser(word)}</b> at {position}, iteration {r}<br>{at['labels'][position]}<br>"
+            f"<b>{for_browser(word)}</b> at {position}, iteration {r}<br>{for_browser(at['labels'][position])}<br>"
             f"{for_browser(at['title'])} {values[position, r]:.3g}"
             for r in range(at["iterations"] + 1)
         ]
@@ -94,7 +94,7 @@ def _kinds(table: pd.DataFrame, dark: bool) -> dict[str, Any]:
         "mode": "text",
         "x": np.full(len(at["labels"]), at["iterations"] + 0.5),
         "y": np.arange(len(at["labels"]), dtype=np.int32),
-        "text": [f" {label}" for label in at["labels"]],
+        "text": [f" {for_browser(label)}" for label in at["labels"]],
         "textposition": "middle right",
         "textfont": {"size": 11, "color": ink(dark).muted},
         "hoverinfo": "skip",

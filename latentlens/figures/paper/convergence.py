@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.convergence import Convergence, at_rest, bar_title, decades, moving, power
 from latentlens.figures.paper.grid import frames, row_size, sheet, token_axes
 from latentlens.figures.paper.page import Page, colormap, colour_bar, settings, upright
@@ -48,7 +49,7 @@ def _kinds(axes: Axes, table: pd.DataFrame) -> None:
         axes.text(
             table.attrs["iterations"] + 0.8,
             row,
-            label,
+            for_paper(label),
             color=LIGHT.muted,
             fontsize=row_size(axes, len(labels)),
             va="center_baseline",
