@@ -176,9 +176,9 @@ def embed(  # type: ignore[misc]
 ) -> Embedding | list[Embedding]:
     """Lay out all states of a trajectory in one joint frame; or of several trajectories, in the same one.
 
-    PCA by a streamed covariance in float64 and its leading eigenvectors: exact, one pass over the states to fit it, and
-    one to make the coordinates. Each component's sign is chosen so that its largest entry is positive. UMAP is one fit
-    of all states on their leading principal components, from where the first of these put them.
+    PCA by a streamed covariance, summed in float64, and its leading eigenvectors: exact, one pass over the states to
+    fit it, and one to make the coordinates. Each component's sign is chosen so that its largest entry is positive.
+    UMAP is one fit of all states on their leading principal components, from where the first of these put them.
 
     Args:
         traj: what `capture` returns, or the path of a saved trajectory, which is read a prompt at a time; or a list of

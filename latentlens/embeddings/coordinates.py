@@ -19,8 +19,8 @@ from latentlens.embeddings.sources import Source
 from latentlens.embeddings.trust import Evidence, stratified
 from latentlens.progress import Progress, progress_bar
 
-ENTRIES = 2**23
-"""Numbers that are held in float64 at once."""
+ENTRIES = 2**20
+"""Numbers that are worked on at once: these stay in the cache."""
 
 Place = Callable[[int, Float[Tensor, "iteration position pc"]], Float[Tensor, "iteration position component"]]
 """From a prompt's number and its real states in the frame to where they are drawn."""
@@ -37,16 +37,20 @@ class _Sums:
     tokens: int = 0
 
     def add(self, states: Float[Tensor, "iteration position d_model"], mean: Tensor) -> None:
-        """Take in a prompt's real states, a few iterations at a time, so that little is held in float64."""
-        before, at = None, 0
+        """Take in a prompt's real states, a few iterations at a time; sums are float64, as in the covariance."""
+        kind = torch.float64 if states.dtype == torch.float64 else torch.float32
+        about, before, at = mean.to(kind), None, 0
+        away = about.double() - mean
         for part in states.split(max(ENTRIES // max(states[0].numel(), 1), 1)):
-            rows = part.double() - mean
+            rows = part.to(kind) - about
             joined = rows if before is None else torch.cat([before, rows])
-            moved = (joined[1:] - joined[:-1]).norm(dim=-1).sum(1)
+            moved = (joined[1:] - joined[:-1]).norm(dim=-1).sum(1, dtype=torch.float64)
             start = at + int(before is None)
             self.steps[start : start + len(moved)] += moved
-            self.first += rows.sum((0, 1))
-            self.second += float(rows.pow(2).sum())
+            count, total = rows.shape[0] * rows.shape[1], rows.sum((0, 1), dtype=torch.float64)
+            lengths = torch.linalg.vector_norm(rows, dim=-1).double()
+            self.first += total + count * away
+            self.second += float(lengths.square().sum() + 2 * total @ away + count * away @ away)
             before, at = rows[-1:], at + len(part)
         self.states += states.shape[0] * states.shape[1]
         self.tokens += states.shape[1]

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentlens.embeddings.covariance import Covariance
+from latentlens.embeddings.covariance import Covariance, finite
 from latentlens.embeddings.sources import Source, normed
 from latentlens.errors import EmbeddingError
 from latentlens.models.base import LatentModel
@@ -21,6 +21,8 @@ from latentlens.progress import Progress, progress_bar
 
 SPACES = ("raw", "norm")
 CENTERS = ("all", "token")
+ENTRIES = 2**19
+"""Numbers that are widened to float64 at once: these stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,10 @@ class Frame:
         """Coordinates of states that are already in the frame's space, in float32."""
         if states.shape[-1] != len(self.mean):
             raise EmbeddingError(f"expected states of width {len(self.mean)}, got {states.shape[-1]}: another model?")
-        return (states.double() - self.mean).matmul(self.components.T).float()
+        rows, origin = states.reshape(-1, len(self.mean)), self.components @ self.mean
+        few = max(ENTRIES // len(self.mean), 1)
+        parts = [(part.double() @ self.components.T - origin).float() for part in rows.split(few)]
+        return torch.cat(parts).reshape(*states.shape[:-1], -1)
 
     def prepared(self, states: Tensor, model: LatentModel | None) -> Tensor:
         """States from anywhere in the frame's space: normed, or each token centred over its iterations."""
@@ -141,10 +146,9 @@ def refuse_unfinite(
     states: Float[Tensor, "iteration position d_model"], prompt: int, iterations: Sequence[int], seen: Tensor
 ) -> None:
     """Say where the first state is that is NaN or infinite."""
-    finite = torch.isfinite(states.sum(-1, dtype=torch.float64))
-    if bool(finite.all()):
+    if finite(states):
         return
-    row, column = (~finite).nonzero()[0].tolist()
+    row, column = (~torch.isfinite(states).all(-1)).nonzero()[0].tolist()
     position = int(seen.nonzero()[column])
     raise EmbeddingError(
         f"expected finite states, got NaN or infinity at prompt {prompt}, iteration {iterations[row]}, "

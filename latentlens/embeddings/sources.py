@@ -49,7 +49,9 @@ class Source:
         self, prompt: int, iterations: Sequence[int], space: str, center: str
     ) -> Float[Tensor, "iteration position d_model"]:
         """A prompt's states in the space of the frame: normed, or each token's own mean over iterations taken away."""
-        states = self.states(prompt)[list(iterations)]
+        states = self.states(prompt)
+        if list(iterations) != list(range(len(states))):
+            states = states[list(iterations)]
         if space == "norm":
             states = normed(states, self.needs_model(), torch.tensor(list(iterations)))
         if center == "token":
