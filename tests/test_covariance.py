@@ -140,9 +140,9 @@ def test_what_was_added_can_be_written_over():
         (lambda: streamed(torch.zeros(2, 3), width=4), "expected states [..., 4], got [2, 3]: another model?"),
         (lambda: streamed(torch.tensor([[1.0, torch.nan]])), "expected finite states, got NaN or infinity: leave them out"),
         (lambda: streamed(torch.tensor([[torch.inf, 0.0]])), "expected finite states, got NaN or infinity: leave them out"),
-        (lambda: streamed(torch.zeros(1, 3)).leading(1), "expected at least two states to lay out, got 1"),
-        (lambda: streamed(torch.zeros(9, 3)).leading(4), "expected n_components from 1 to 3 (d_model), got 4"),
-        (lambda: streamed(torch.zeros(3, 9)).leading(4), "expected n_components from 1 to 3 (states), got 4"),
+        (lambda: streamed(torch.zeros(1, 3)).leading(1), "expected at least two states to lay out, got 1: capture more iterations"),
+        (lambda: streamed(torch.zeros(9, 3)).leading(4), "expected n_components from 1 to 3 (d_model), got 4: ask for fewer"),
+        (lambda: streamed(torch.zeros(3, 9)).leading(4), "expected n_components from 1 to 3 (states), got 4: ask for fewer"),
         (lambda: Covariance(3).merge(Covariance(4)), "expected a covariance of width 3, got 4: another model?"),
     ],
 )  # fmt: skip

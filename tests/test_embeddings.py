@@ -236,12 +236,12 @@ def nan_at(prompt, iteration, position, value=torch.nan):
         (None, {"fit_on": 6}, "expected a position from -6 to 5 in fit_on, got 6"),
         (None, {"fit_on": 1.5}, "expected 'all', a position, trajectories or an embedding in fit_on, got float"),
         (None, {"n_components": 0}, "expected n_components to be a whole number of 1 or more, got 0"),
-        (None, {"n_components": 65}, "expected n_components from 1 to 64 (d_model), got 65"),
+        (None, {"n_components": 65}, "expected n_components from 1 to 64 (d_model), got 65: ask for fewer"),
         (None, {"iterations": [10]}, "expected an iteration from 0 to 9, got 10: capture with more iterations"),
         (None, {"iterations": []}, "expected at least one iteration, got none"),
         (None, {"min_dist": 0.5}, "expected min_dist only for method='umap', got it for 'pca': leave it out"),
-        (lambda: a_run(cloud(1, 1, 1, 4)), {}, "expected at least two states to lay out, got 1"),
-        (lambda: a_run(cloud(1, 2, 1, 9)), {"n_components": 3}, "expected n_components from 1 to 2 (states), got 3"),
+        (lambda: a_run(cloud(1, 1, 1, 4)), {}, "expected at least two states to lay out, got 1: capture more iterations"),
+        (lambda: a_run(cloud(1, 2, 1, 9)), {"n_components": 3}, "expected n_components from 1 to 2 (states), got 3: ask for fewer"),
         (lambda: nan_at(1, 3, 2), {}, "expected finite states, got NaN or infinity at prompt 1, iteration 3, position 2: leave those iterations out with iterations="),
         (lambda: nan_at(0, 4, 0, torch.inf), {"iterations": [2, 4]}, "expected finite states, got NaN or infinity at prompt 0, iteration 4, position 0: leave those iterations out with iterations="),
         (lambda: a_run(cloud(1, 9, 1, 4)), {"space": "norm"}, "expected a model for space='norm', got states without one: load them with model=, or pass space='raw'"),
@@ -260,7 +260,7 @@ def test_a_frame_is_used_again_only_as_it_was_made(traj):
     for options, message in [
         ({}, "expected space='norm', as in the embedding of fit_on, got 'raw'"),
         ({"space": "norm", "center": "token"}, "expected center='all', as in the embedding of fit_on, got 'token'"),
-        ({"space": "norm", "n_components": 3}, "expected n_components from 1 to 2 (fit_on's), got 3"),
+        ({"space": "norm", "n_components": 3}, "expected n_components from 1 to 2 (fit_on's), got 3: ask for fewer"),
         ({"method": "umap"}, "expected method='pca' with an embedding in fit_on, got 'umap': pass trajectories"),
     ]:
         with pytest.raises(EmbeddingError, match=f"^{re.escape(message)}$"):

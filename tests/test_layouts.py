@@ -168,7 +168,7 @@ def test_the_caption_warns_in_one_line(emb):
         ({"n_neighbors": 1}, "expected n_neighbors from 2 to 59 (states - 1), got 1"),
         ({"min_dist": 2}, "expected min_dist from 0 to 1, got 2"),
         ({"pcs": 0}, "expected pcs to be a whole number of 1 or more, got 0"),
-        ({"n_components": 21}, "expected n_components from 1 to 20 (principal components), got 21"),
+        ({"n_components": 21}, "expected n_components from 1 to 20 (principal components), got 21: ask for fewer"),
         ({"seed": -1}, "expected seed to be a whole number of 0 or more, got -1"),
     ],
 )

@@ -83,6 +83,7 @@ def test_a_model_that_cannot_step_has_no_other_starts():
     model = toys.Halving()
     model.steps = False
     with pytest.raises(
-        MotionError, match=r"^expected a model that can step for many starts, got 'halving' \(scripted\), which cannot$"
+        MotionError,
+        match=r"^expected a model that can step for many starts, got 'halving' \(scripted\), which cannot: use a model that is run natively$",
     ):
         ll.path_independence(model, tokens=[[0, 1]], **QUIET)

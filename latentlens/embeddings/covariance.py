@@ -122,11 +122,11 @@ class Covariance:
             EmbeddingError: fewer than two states, or more directions than there are states or dimensions.
         """
         if self.count < 2:
-            raise EmbeddingError(f"expected at least two states to lay out, got {self.count}")
+            raise EmbeddingError(f"expected at least two states to lay out, got {self.count}: capture more iterations")
         most = min(self.width, self.count)
         if not 1 <= count <= most:
             what = "d_model" if most == self.width else "states"
-            raise EmbeddingError(f"expected n_components from 1 to {most} ({what}), got {count}")
+            raise EmbeddingError(f"expected n_components from 1 to {most} ({what}), got {count}: ask for fewer")
         variance, directions, total = self._of_states(count) if self._scatter is None else self._of_matrix(count)
         return variance.clamp(min=0), _signed(directions), total
 

@@ -164,7 +164,9 @@ def _frame(asked: Asked, basis: Basis, progress: Progress) -> Frame:
             )
     there = len(known.components)
     if asked.n_components is not None and asked.n_components > there:
-        raise EmbeddingError(f"expected n_components from 1 to {there} (fit_on's), got {asked.n_components}")
+        raise EmbeddingError(
+            f"expected n_components from 1 to {there} (fit_on's), got {asked.n_components}: ask for fewer"
+        )
     return known.first(there if asked.n_components is None else asked.n_components)
 
 
@@ -177,7 +179,9 @@ def _layout(asked: Asked, basis: Basis, frame: Frame, progress: Progress) -> tup
     most = min(points.shape[1], len(points) - 1)
     count = min(COMPONENTS, most) if asked.n_components is None else asked.n_components
     if count > most:
-        raise EmbeddingError(f"expected n_components from 1 to {most} (principal components), got {count}")
+        raise EmbeddingError(
+            f"expected n_components from 1 to {most} (principal components), got {count}: ask for fewer"
+        )
     known = asked.neighbours
     if known is not None and not np.array_equal(known.points, points):
         raise EmbeddingError("expected neighbours of these very states, got those of others: leave neighbours out")

@@ -121,7 +121,8 @@ def _starts(
     """Initial states for the longest prompt; a shorter one takes the first of its positions."""
     if not model.steps:
         raise MotionError(
-            f"expected a model that can step for many starts, got {model.name!r} ({model.family}), which cannot"
+            f"expected a model that can step for many starts, got {model.name!r} ({model.family}), which cannot: "
+            "use a model that is run natively"
         )
     if isinstance(starts, Tensor):
         count, shape = len(starts), [ids.shape[1], model.d_model]
