@@ -183,7 +183,7 @@ def run_figure(args: argparse.Namespace) -> None:
     names.check_style(args.style)
     out = names.check_suffix(args.out)
     options = dict(_option(text) for text in args.option)
-    if args.kind in names.OF_MOTION and (args.lens != "coda" or args.track):
+    if args.kind in (*names.OF_MOTION, "orbits") and (args.lens != "coda" or args.track):
         raise FigureError(f"expected no --lens and no --track for {args.kind}, which takes none: leave them out")
     marked = {} if args.position is None else {"mark": args.position}
     args.position = -1 if args.position is None else args.position
@@ -194,6 +194,11 @@ def run_figure(args: argparse.Namespace) -> None:
 
     if args.kind in names.OF_MOTION:
         drawing = getattr(ll.figures, args.kind)(_moved(args, traj, options), **{**extra, **options})
+    elif args.kind == "orbits":
+        emb = ll.embed(traj, n_components=min(6, traj.states.shape[-1]))
+        drawing = ll.figures.orbits(emb, ll.dynamics(traj), **{**extra, **options})
+    elif args.kind == "waterfall":
+        drawing = ll.figures.waterfall(ll.embed(traj), _decoded(args, traj), **{**extra, **options})
     elif args.kind == "map":
         drawing = ll.figures.map(ll.embed(traj), readout=_decoded(args, traj), **options)
     else:

@@ -14,7 +14,18 @@ from latentlens.errors import FigureError, LatentLensError, LensError
 LENSES = ("coda", "logit")
 FITTED = ("tuned", "jacobian")
 LENS_FILE = ".safetensors"
-FIGURES = ("stream", "map", "grid", "line", "motion", "convergence", "spectrum", "path_independence")
+FIGURES = (
+    "stream",
+    "map",
+    "grid",
+    "line",
+    "motion",
+    "convergence",
+    "spectrum",
+    "path_independence",
+    "orbits",
+    "waterfall",
+)
 OF_MOTION = ("motion", "convergence", "spectrum", "path_independence")
 """Figures of what `dynamics` or `path_independence` says, which take no lens."""
 SUFFIXES = (".pdf", ".svg", ".png", ".html")

@@ -24,7 +24,19 @@ if TYPE_CHECKING:
     from latentlens.motion.starts import PathIndependence
     from latentlens.probes import Probe
 
-__all__ = ["KINDS", "convergence", "grid", "line", "map", "motion", "path_independence", "spectrum", "stream"]
+__all__ = [
+    "KINDS",
+    "convergence",
+    "grid",
+    "line",
+    "map",
+    "motion",
+    "orbits",
+    "path_independence",
+    "spectrum",
+    "stream",
+    "waterfall",
+]
 
 _HOMES = {
     "stream": "Stream",
@@ -35,6 +47,8 @@ _HOMES = {
     "convergence": "Convergence",
     "spectrum": "Spectrum",
     "path_independence": "PathIndependent",
+    "orbits": "Orbits",
+    "waterfall": "Waterfall",
 }
 
 
@@ -201,3 +215,42 @@ def path_independence(found: PathIndependence | xr.Dataset, **options: Any) -> D
     ['spread', 'agreement']
     """
     return KINDS["path_independence"].make(**options).of(found)
+
+
+def orbits(emb: Embedding, dyn: xr.Dataset | None = None, **options: Any) -> Drawing:
+    """The path of one token in pairs of principal components, about where it ends.
+
+    Args:
+        emb: a PCA of `embed`; `n_components=6` gives three pairs.
+        dyn: what `dynamics` returns for the same trajectory, for the token's label and period.
+        options: the fields of `figures.KINDS["orbits"]`: prompt, position, pairs, center, start.
+
+    Raises:
+        FigureError: an unknown option or value, a UMAP, or dynamics of another trajectory.
+
+    >>> import latentlens as ll
+    >>> traj = ll.capture(ll.load("walks"), "2 steps from Ann", iterations=8)
+    >>> table = ll.figures.orbits(ll.embed(traj, n_components=4), ll.dynamics(traj)).table()
+    >>> table.pair.unique().tolist(), float(table.x.iloc[-1])
+    ([1, 2], 0.0)
+    """
+    return KINDS["orbits"].make(**options).of(emb, dyn)
+
+
+def waterfall(emb: Embedding, readout: xr.Dataset | None = None, **options: Any) -> Drawing:
+    """The paths of neighbouring tokens one behind the other, each about where it ends, in three dimensions.
+
+    Args:
+        emb: a PCA of `embed`.
+        readout: what `decode` returns for the same trajectory, for the tokens' texts.
+        options: the fields of `figures.KINDS["waterfall"]`: prompt, position, tokens, components, center, start.
+
+    Raises:
+        FigureError: an unknown option or value, a UMAP, or a readout of another trajectory.
+
+    >>> import latentlens as ll
+    >>> traj = ll.capture(ll.load("walks"), "2 steps from Ann", iterations=4)
+    >>> ll.figures.waterfall(ll.embed(traj), ll.decode(traj)).table().shape[0]
+    20
+    """
+    return KINDS["waterfall"].make(**options).of(emb, readout)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from walker import moved
+from walker import PATHS, laid_out, moved
 
 import latentlens as ll
 from latentlens.figures.escape import visible
@@ -63,6 +63,8 @@ def test_a_candidate_has_one_colour_in_every_picture(walked):
 def drawn(run, kind, **options):
     if kind in OF_MOTION:
         return moved(run, kind, **options)
+    if kind in PATHS:
+        return laid_out(run, kind, **options)
     return getattr(ll.figures, kind)(run.emb if kind == "map" else run.out, **options)
 
 
@@ -148,7 +150,7 @@ def test_axes_say_the_share_of_variance(walked):
     assert figure.layout.yaxis.title.text == f"PC 2 ({share[1]:.1f}% of variance)"
 
 
-@pytest.mark.parametrize("kind", ["stream", "map", "grid", "line", *OF_MOTION])
+@pytest.mark.parametrize("kind", ["stream", "map", "grid", "line", *OF_MOTION, *PATHS])
 def test_every_figure_is_fast_keeps_its_view_and_has_a_transparent_page(walked, kind):
     drawing = drawn(walked, kind)
     drawing.plotly()

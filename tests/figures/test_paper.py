@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from pypdf import PdfReader
-from walker import moved
+from walker import PATHS, laid_out, moved
 
 import latentlens as ll
 from latentlens.figures.kinds.grid import cells
@@ -24,7 +24,7 @@ DRAWINGS = [
     ("grid", {}),
     ("map", {}),
     ("map", {"dims": 3, "color": "top"}),
-    *((kind, {}) for kind in OF_MOTION),
+    *((kind, {}) for kind in (*OF_MOTION, *PATHS)),
 ]
 WITHOUT_TOKENS = ("motion", "spectrum", "path_independence")
 
@@ -32,6 +32,8 @@ WITHOUT_TOKENS = ("motion", "spectrum", "path_independence")
 def drawn(run, kind, options):
     if kind in OF_MOTION:
         return moved(run, kind, **options)
+    if kind in PATHS:
+        return laid_out(run, kind, **options)
     if kind == "map":
         return ll.figures.map(run.emb, run.out, **options)
     return getattr(ll.figures, kind)(run.out, **options)
@@ -96,7 +98,7 @@ def test_a_page_is_as_wide_as_the_venues_column(brief, style, tmp_path):
     assert float(PdfReader(path).pages[0].mediabox.width) == pytest.approx(72 * PAPERS[style].width)
 
 
-@pytest.mark.parametrize("kind", ["stream", "grid", "map", *OF_MOTION])
+@pytest.mark.parametrize("kind", ["stream", "grid", "map", *OF_MOTION, *PATHS])
 @pytest.mark.parametrize("style", ["default", "icml", "acl"])
 def test_no_text_reaches_over_the_edge_of_the_page(walked, kind, style):
     page = drawn(walked, kind, {}).matplotlib(style)
@@ -137,7 +139,7 @@ def test_an_svg_keeps_text_as_text(brief, kind, options, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".svg", ".png", ".html"])
-@pytest.mark.parametrize("kind", ["stream", "grid", "map", *OF_MOTION])
+@pytest.mark.parametrize("kind", ["stream", "grid", "map", *OF_MOTION, *PATHS])
 def test_two_saves_are_the_same_bytes(brief, kind, suffix, tmp_path):
     one, two = (drawn(brief, kind, {}).save(tmp_path / f"{name}{suffix}").read_bytes() for name in "ab")
     assert one == two

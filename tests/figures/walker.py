@@ -74,6 +74,17 @@ def moved(run: Any, kind: str, **options: Any) -> Any:
     return ll.figures.path_independence(found, **options)
 
 
+PATHS = ("orbits", "waterfall")
+
+
+def laid_out(run: Any, kind: str, **options: Any) -> Any:
+    """A figure of the paths of tokens, with all that it can be told."""
+    if kind == "orbits":
+        emb = ll.embed(run.traj, n_components=6, progress=False)
+        return ll.figures.orbits(emb, ll.dynamics(run.traj, progress=False), **options)
+    return ll.figures.waterfall(run.emb, run.out, **options)
+
+
 def competition(iterations: int = 24) -> Tensor:
     """Logits `[iteration, word]`: Bob and Cal lead early and die; Dee, Ann and Eve end at 0.5, 0.25 and 0.25."""
     r = torch.arange(iterations + 1.0)[:, None]

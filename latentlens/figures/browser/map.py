@@ -43,12 +43,12 @@ def draw(figure: Map, table: pd.DataFrame, dark: bool = False, width: int = 900)
     else:
         page["scene"] = _scene(table, titles)
         page["margin"] = {"l": 0, "r": 8, "t": 32, "b": 8}
-    _below(page, table, dark, width)
+    below(page, table, dark, width)
     page["legend"] = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
     return go.Figure(data=data, layout=page)
 
 
-def _below(page: dict[str, Any], table: pd.DataFrame, dark: bool, width: int) -> None:
+def below(page: dict[str, Any], table: pd.DataFrame, dark: bool, width: int) -> None:
     """How far to trust the map, in small lines below it."""
     lines = [line for note in table.attrs["notes"] for line in textwrap.wrap(note, max((width - 80) // 6, 20))]
     if not lines:

@@ -40,11 +40,11 @@ def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
         _ends(axes, figure, table, strong)
         (_spatial if figure.dims == 3 else _flat)(axes, figure, table)
         (_colour_bar if figure.color == "iteration" else _legend)(page, axes, table)
-        _below(page, axes, table)
+        below(page, axes, table)
     return page
 
 
-def _below(page: Page, axes: Any, table: pd.DataFrame) -> None:
+def below(page: Page, axes: Any, table: pd.DataFrame) -> None:
     """How far to trust the map, in small lines at the foot of the page, which grows by as much."""
     size = text_size(axes) - 1.5
     letters = int(72 * page.get_figwidth() / (0.43 * size))
