@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from latentlens.embeddings.frames import Frame, refuse_unfinite
@@ -75,7 +75,7 @@ def coordinates(
     index = stratified(source.mask.nonzero(), len(iterations), seed)
     sums = _Sums(torch.zeros(len(iterations), dtype=torch.float64), torch.zeros_like(frame.mean))
     sample = torch.empty(len(index), source.width)
-    drawn = []
+    drawn = torch.empty(0)
     with progress_bar(progress, len(source.mask), "coordinates", "prompt") as advance:
         for prompt, seen in enumerate(source.mask):
             states = source.prepared(prompt, iterations, frame.space, frame.center)
@@ -85,15 +85,12 @@ def coordinates(
             refuse_unfinite(real, prompt, iterations, seen)
             sums.add(real, frame.mean)
             rows = frame.project(real)
-            drawn.append(_padded(rows if place is None else place(prompt, rows), seen))
+            rows = rows if place is None else place(prompt, rows)
+            if not prompt:  # one array from the start: small ones between large ones would hold on to their memory
+                drawn = torch.full((len(source.mask), len(rows), len(seen), rows.shape[-1]), torch.nan)
+            drawn[prompt][:, seen] = rows
             advance(1)
-    return _labelled(torch.stack(drawn), iterations, place is None), sums.evidence(index, sample)
-
-
-def _padded(rows: Tensor, seen: Bool[Tensor, position]) -> Tensor:
-    out = torch.full((len(rows), len(seen), rows.shape[-1]), torch.nan)
-    out[:, seen] = rows
-    return out
+    return _labelled(drawn, iterations, place is None), sums.evidence(index, sample)
 
 
 def _labelled(rows: Tensor, iterations: list[int], linear: bool) -> xr.DataArray:

@@ -16,11 +16,15 @@ import latentlens as ll
 from latentlens.trajectory import Trajectory
 
 CHILD = """
-import resource, sys
+import sys
 import latentlens as ll, torch
 torch.set_num_threads(2)
+from latentlens import embeddings
+def status(name):  # of this process alone: the kernel hands ru_maxrss down from the one that started it
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) // 1024
+before = status("VmRSS")
 ll.embed(sys.argv[1], progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(before, status("VmHWM"))
 """
 
 
@@ -47,22 +51,23 @@ def test_joint_pca_against_scikit_learns_exact_solvers(compare, sized, solver, d
 
 
 def test_peak_memory_of_a_joint_pca_from_disk_does_not_grow_with_the_run(benchmark, found, sized, tmp_path):
-    """Runs of 1, 2, 4 and 8 times as many prompts; 8 times is 1 GiB of states."""
+    """Runs of 1, 4, 8 and 16 times as many prompts; 16 times is 2 GiB of states. What is held beyond the imports is a
+    few prompts' states, a few matrices of d_model x d_model, and the coordinates: 256 MiB here."""
     told = []
-    for times in (1, 2, 4, 8) if not benchmark.disabled else (1,):
+    for times in (1, 4, 8, 16) if not benchmark.disabled else (1,):
         traj = a_run(sized(32, 2) * times, 32, 32, sized(1024, 32))
-        path = traj.save(tmp_path / f"{times}.zarr")
+        path = traj.save(tmp_path / "run.zarr", overwrite=True)
         size = traj.states.nbytes // 2**20
         del traj
-        done = subprocess.run(
-            [sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True, env=dict(os.environ)
-        )
-        told.append((size, int(done.stdout)))
+        words = [sys.executable, "-c", CHILD, str(path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=dict(os.environ))
+        before, peak = map(int, done.stdout.split())
+        told.append((size, peak - before, peak))
     benchmark.pedantic(lambda: None, rounds=1)
-    benchmark.extra_info["MiB of states, MiB at the peak"] = told
-    if not benchmark.disabled:
-        found("peak memory of a PCA from disk: " + ", ".join(f"{p} MiB for {s} MiB of states" for s, p in told))
-        assert told[-1][1] < told[-1][0] / 2 + told[0][1]
+    benchmark.extra_info["MiB of states, MiB above the imports, MiB at the peak"] = told
+    line = ", ".join(f"{above} MiB above the imports ({peak} in all) for {size} MiB" for size, above, peak in told)
+    found(f"peak memory of a PCA from disk: {line} of states")
+    assert all(above < 256 for _, above, _ in told)
 
 
 def test_umap_of_ten_thousand_states(rate, sized):
