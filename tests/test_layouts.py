@@ -72,7 +72,8 @@ def test_progress_tells_of_every_epoch_and_a_cancel_in_the_middle_ends_the_fit(r
     told = []
     ll.embed(runs[0], "umap", progress=lambda share, what: told.append((what, share)))
     shares = [share for what, share in told if what == "umap"]
-    assert len(shares) == 500
+    assert len(shares) == 501
+    assert shares[0] == 0
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert {what for what, _ in told} == {"pca", "points", "neighbours", "umap", "coordinates"}

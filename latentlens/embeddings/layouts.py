@@ -66,7 +66,7 @@ def lay_out(
 
     Args:
         known: a layout of the same points: its neighbours are used again, and only the layout is made.
-        progress: is told of neighbours, then of every epoch; what it raises ends the work.
+        progress: is told of neighbours, then of the start and of every epoch; what it raises ends the work.
 
     Raises:
         EmbeddingError: too few points, or parameters that do not fit.
@@ -115,6 +115,7 @@ def _fitted(
     import numba
     import umap
 
+    advance(0)  # these imports take seconds, and so does the graph that is made of the neighbours
     threads, bar = numba.get_num_threads(), _Epochs(advance)
     fit = umap.UMAP(
         n_neighbors=index.shape[1],
