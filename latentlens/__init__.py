@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latentlens.embeddings import Embedding, embed
     from latentlens.errors import LatentLensError
     from latentlens.generation import Generation, generate
+    from latentlens.landmarks import Landmarks, mark
     from latentlens.lenses.jacobian import JacobianLens
     from latentlens.lenses.lens import CodaLens, Lens, LogitLens
     from latentlens.lenses.tuned import TunedLens
@@ -46,6 +47,7 @@ _HOMES = {
     "LatentLensError": "latentlens.errors",
     "LatentModel": "latentlens.models.base",
     "PathIndependence": "latentlens.motion.starts",
+    "Landmarks": "latentlens.landmarks",
     "Lens": "latentlens.lenses.lens",
     "LogitLens": "latentlens.lenses.lens",
     "Generation": "latentlens.generation",
@@ -62,6 +64,7 @@ _HOMES = {
     "generate": "latentlens.generation",
     "latent_cot": "latentlens.thoughts",
     "load": "latentlens.models.loading",
+    "mark": "latentlens.landmarks",
     "logits": "latentlens.readouts",
     "path_independence": "latentlens.motion.starts",
     "score": "latentlens.scoring",
@@ -79,6 +82,7 @@ __all__ = [
     "JacobianLens",
     "LatentLensError",
     "LatentModel",
+    "Landmarks",
     "Lens",
     "LogitLens",
     "PathIndependence",
@@ -97,6 +101,7 @@ __all__ = [
     "latent_cot",
     "load",
     "logits",
+    "mark",
     "models",
     "path_independence",
     "score",

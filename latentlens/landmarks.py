@@ -6,6 +6,7 @@ In: an `Embedding`, its trajectory, a lens. Out: labelled arrays, which a figure
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,74 @@ from latentlens.trajectory import Trajectory
 
 GRID = 48
 """At most this many points along each side of a slice."""
+ARROWS = 3
+"""For so many of a state's likeliest tokens it is said which way they grow."""
 BYTES = 256 * 2**20
 """Of logits that are held at once while a slice is decoded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Where the candidates are in a map, for `figures.map(emb, readout, landmarks)`.
+
+    Attributes:
+        anchors: what `anchors` returns.
+        arrows: token id to what `arrow` returns, `[component]`, logits per state unit, at the state that is named.
+        regions: what `regions` returns, or None.
+        prompt, iteration, position: the state that the arrows and the slice go through.
+        components: the two components of the slice.
+    """
+
+    anchors: xr.Dataset
+    arrows: dict[int, Float[np.ndarray, component]]
+    regions: xr.Dataset | None
+    prompt: int
+    iteration: int
+    position: int
+    components: tuple[int, int]
+
+
+def mark(
+    emb: Embedding,
+    traj: Trajectory,
+    readout: xr.Dataset,
+    *,
+    prompt: int = 0,
+    iteration: int = -1,
+    position: int = -1,
+    components: tuple[int, int] = (1, 2),
+    arrows: int = ARROWS,
+    size: int | None = 24,
+    lens: Lens | str | None = None,
+) -> Landmarks:
+    """Anchors, arrows and a slice of a map, at once.
+
+    Args:
+        emb: a PCA of raw states about their common mean, where arrows or a slice are asked for.
+        readout: what `decode` returns for the trajectory, through the same lens.
+        prompt, iteration, position: the state that the arrows start from and the slice goes through.
+        components: the two components that the map shows.
+        arrows: for how many of its likeliest tokens to say which way their logits grow.
+        size: points along each side of the slice that says who would lead elsewhere, at most 48; None for no slice.
+
+    Raises:
+        EmbeddingError: as `anchors`, `arrow` and `regions` do.
+
+    >>> import latentlens as ll
+    >>> traj = ll.capture(ll.load("walks"), "2 steps from Ann", iterations=4)
+    >>> found = ll.mark(ll.embed(traj), traj, ll.decode(traj), size=4)
+    >>> found.regions.top_token.shape, found.iteration, found.position
+    ((4, 4), 4, 3)
+    """
+    there = anchors(emb, readout)
+    _, at, place = _held(traj, prompt, iteration, position)
+    state: dict[str, Any] = {"prompt": prompt, "iteration": at, "position": place}
+    best = readout.top_token.isel(prompt=prompt, position=place).sel(iteration=at).values
+    if isinstance(arrows, bool) or not isinstance(arrows, int) or not 0 <= arrows <= len(best):
+        raise EmbeddingError(f"expected arrows from 0 to {len(best)}, the top_k of the readout, got {arrows!r}")
+    grow = {int(token): arrow(emb, traj, int(token), lens=lens, **state) for token in best[:arrows] if token >= 0}
+    area = None if size is None else regions(emb, traj, components=components, size=size, lens=lens, **state)
+    return Landmarks(there, grow, area, prompt, at, place, components)
 
 
 def anchors(emb: Embedding, readout: xr.Dataset, tokens: Sequence[int] | None = None) -> xr.Dataset:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from latentlens.embeddings import Embedding
     from latentlens.figures.base import Drawing, Figure
+    from latentlens.landmarks import Landmarks
     from latentlens.motion.starts import PathIndependence
     from latentlens.probes import Probe
 
@@ -88,12 +89,15 @@ def stream(out: xr.Dataset, **options: Any) -> Drawing:
     return KINDS["stream"].make(**options).of(out)
 
 
-def map(emb: Embedding, readout: xr.Dataset | None = None, **options: Any) -> Drawing:
+def map(
+    emb: Embedding, readout: xr.Dataset | None = None, landmarks: Landmarks | None = None, **options: Any
+) -> Drawing:
     """The path of each token's state through the iterations, in two or three principal components.
 
     Args:
         emb: what `embed` returns.
         readout: what `decode` returns for the same trajectory; needed for `color="top"` and for token texts.
+        landmarks: what `mark` returns: anchors, arrows and regions of the candidates, in a map of two components.
         options: the fields of `figures.KINDS["map"]`: dims, components, color, prompt, position, playhead.
 
     Raises:
@@ -104,7 +108,7 @@ def map(emb: Embedding, readout: xr.Dataset | None = None, **options: Any) -> Dr
     >>> ll.figures.map(ll.embed(traj), ll.decode(traj), dims=3).table().shape[0]
     20
     """
-    return KINDS["map"].make(**options).of(emb, readout)
+    return KINDS["map"].make(**options).of(emb, readout, landmarks)
 
 
 def grid(out: xr.Dataset, **options: Any) -> Drawing:

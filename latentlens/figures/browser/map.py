@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from latentlens.figures.browser.marks import anchors, arrows, shades
 from latentlens.figures.browser.page import colorbar, colorscale, ink, layout, tint
 from latentlens.figures.escape import distinct, for_browser
 from latentlens.figures.kinds.labels import free_places
@@ -34,6 +35,9 @@ def draw(figure: Map, table: pd.DataFrame, dark: bool = False, width: int = 900)
         data += _legend(figure, table, dark)
     else:
         data[-3]["marker"] |= {"showscale": True, "colorbar": colorbar("iteration", dark)}
+    marks = table.attrs["marks"]
+    if marks is not None:
+        data = [*shades(marks, dark), *data, *anchors(marks, dark)]
     data.append(_playhead(figure, strong, dark))
     titles = table.attrs["axes"]
     page = layout(figure.kind, dark, showlegend=figure.color == "top", margin={"l": 56, "r": 12, "t": 32, "b": 44})
@@ -44,6 +48,8 @@ def draw(figure: Map, table: pd.DataFrame, dark: bool = False, width: int = 900)
         page["scene"] = _scene(table, titles)
         page["margin"] = {"l": 0, "r": 8, "t": 32, "b": 8}
     below(page, table, dark, width)
+    if marks is not None:
+        page["annotations"] = [*page.get("annotations", []), *arrows(marks, dark)]
     page["legend"] = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
     return go.Figure(data=data, layout=page)
 

@@ -15,11 +15,13 @@ import xarray as xr
 from latentlens.errors import FigureError
 from latentlens.figures.base import Figure, check_whole, option
 from latentlens.figures.escape import visible
+from latentlens.figures.kinds.marks import marks_of
 from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, check_readout, several, texts
 from latentlens.figures.style import token_slots
 
 if TYPE_CHECKING:
     from latentlens.embeddings import Embedding
+    from latentlens.landmarks import Landmarks
 
 AXES = ("x", "y", "z")
 NAMED = 8
@@ -65,15 +67,20 @@ class Map(Figure):
         """The components that are drawn, counted from 1."""
         return tuple(range(1, self.dims + 1)) if self.components is None else self.components
 
-    def table(self, emb: Embedding, readout: xr.Dataset | None = None) -> pd.DataFrame:
+    def table(
+        self, emb: Embedding, readout: xr.Dataset | None = None, landmarks: Landmarks | None = None
+    ) -> pd.DataFrame:
         """One row a (prompt, position, iteration), iterations last.
 
         Columns: prompt, position, iteration; x, y (and z), float32 [state units]; strong (drawn strongly); and with
         a readout token (id), token_text, top (id), top_text, prob of the leader, slot (its place in the palette or -1).
         `attrs`: first and last of the iterations, axes (titles with the share of variance), notes (what stands below),
-        model, named, random_start.
+        model, named, random_start, marks (the landmarks as numbers, or None).
         """
         coords = self._checked(emb, readout)
+        if landmarks is not None and readout is None:
+            raise FigureError("expected a readout for landmarks of map, got none: pass figures.map(emb, readout, ...)")
+        said = readout
         readout = None if readout is None else readout.sel(iteration=coords.iteration.values)
         paths = [(p, i, strong) for p in self._prompts(coords) for i, strong in self._positions(coords, p)]
         count = coords.sizes["iteration"]
@@ -97,8 +104,12 @@ class Map(Figure):
             "notes": _notes(emb, self.axes, self.trust),
             "model": str(emb.attrs.get("model")),
             "named": readout is not None,
+            "marks": None,
             "random_start": bool(readout.attrs.get("random_start", 0)) if readout is not None else False,
         }
+        if landmarks is not None and said is not None:
+            table.attrs["marks"] = marks_of(landmarks, said, coords, self.axes)
+            table.attrs["notes"] = [*table.attrs["notes"], table.attrs["marks"].note]
         return table
 
     def describe(self, table: pd.DataFrame) -> str:

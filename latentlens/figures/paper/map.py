@@ -18,6 +18,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from latentlens.figures.escape import distinct, for_paper
 from latentlens.figures.kinds.labels import PLACES, free_places
 from latentlens.figures.kinds.map import AXES, NAMED, Map
+from latentlens.figures.paper.marks import draw_marks
 from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, page_of, settings, text_size
 from latentlens.figures.style import LIGHT, PAPERS, PLAYHEAD, RAMPS, on_ramp, slot_colour
 
@@ -39,6 +40,8 @@ def draw(figure: Map, table: pd.DataFrame, style: str = "default") -> Page:
         _states(axes, figure, strong, 14.0 * scale, 1.0)
         _ends(axes, figure, table, strong)
         (_spatial if figure.dims == 3 else _flat)(axes, figure, table)
+        if table.attrs["marks"] is not None:
+            draw_marks(axes, table.attrs["marks"])
         (_colour_bar if figure.color == "iteration" else _legend)(page, axes, table)
         below(page, axes, table)
     return page
@@ -54,11 +57,14 @@ def below(page: Page, axes: Any, table: pd.DataFrame) -> None:
     high, foot = page.get_figheight(), 1.25 * size * len(lines) / 72 + 0.06
     page.set_figheight(high + foot)
     share = foot / (high + foot)
+    raised = 0.0
     for legend in page.legends:
         legend.set_bbox_to_anchor((0, share, 1, 1 - share), transform=page.transFigure)
+        legend.set_in_layout(False)  # the layout would make room for it at the page's foot, where the lines are
+        raised = legend.get_window_extent().height / page.bbox.height
     engine = page.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(rect=(0, share, 1, 1 - share))
+        engine.set(rect=(0, share + raised, 1, 1 - share - raised))
     else:
         for part in page.axes:
             box = part.get_position(original=True)
