@@ -19,8 +19,10 @@ from latentlens_app.asking import Ask
 from latentlens_app.controls import LENS_IN_FILE
 from latentlens_app.desk import Desk
 from latentlens_app.examples import FOR_WALKS, another_walk
+from latentlens_app.layouts import Layout
 from latentlens_app.tokens import strip
-from latentlens_app.views import about, followed_at, live, python_of
+from latentlens_app.views import about, followed_at, live
+from latentlens_app.writing import python_of
 
 CONTROLS = ("model", "prompt", "iterations", "seed", "lens", "lens-file")
 STATES = ("model", "prompt", "iterations", "seed")
@@ -177,9 +179,15 @@ def marks(last: int) -> list[dict[str, Any]]:
     return [{"value": value, "label": str(value)} for value in range(0, last + 1, step)]
 
 
-def write_python(desk: Desk, position: int | None, shown: Told) -> tuple[str, str]:
+def write_python(
+    desk: Desk, position: int | None, shown: Told, laid: Told = None, dims: str = "2", color: str = "iteration"
+) -> tuple[str, str]:
     """The Python that makes what is on the page, to read and to copy."""
-    code = python_of(desk.run(shown), position or 0) if shown else ""
+    if not shown:
+        return "", ""
+    layout = Layout(**laid["layout"]) if laid and laid["key"] == shown["key"] else Layout()
+    drawn = {"dims": int(dims)} if dims != "2" and layout.dims != 2 else {}
+    code = python_of(desk.run(shown), position or 0, layout, **drawn, **({"color": color} if color == "top" else {}))
     return code, code
 
 
@@ -223,4 +231,5 @@ def connect(app: Dash, desk: Desk) -> None:
         prevent_initial_call=True,
     )
     code = (Output("python", "children"), Output("copy", "value"))
-    on(write_python, *code, Input("position", "data"), State("shown", "data"))
+    chosen = (Input("layout", "data"), Input("map-dims", "value"), Input("map-color", "value"))
+    on(write_python, *code, Input("position", "data"), Input("shown", "data"), *chosen)

@@ -62,8 +62,8 @@ def card(name: str, title: str, children: list[Any], beside: list[Any] | None = 
     return html.Section([head, *children], className=f"card {name}-card", **aria(labelledby=f"{name}-title"))
 
 
-def picture(kind: str, above: tuple[Any, ...] = ()) -> html.Section:
-    """A figure's card: its choices, its downloads, what stands above it, the graph and its text alternative."""
+def picture(kind: str, above: Any = (), below: Any = (), beside: Any = ()) -> html.Section:
+    """A figure's card: its choices, its downloads, what stands around it, the graph and its text alternative."""
     graph = dcc.Graph(
         id=kind, figure=blank(), config=GRAPH, className="graph", responsive=True, style={"height": "100%"}
     )
@@ -79,8 +79,9 @@ def picture(kind: str, above: tuple[Any, ...] = ()) -> html.Section:
                 role="img",
                 **aria(label=f"{TITLES[kind]}: nothing has run yet"),
             ),
+            *below,
         ],
-        [*(choice(kind, option) for option in OPTIONS[kind]), downloads(kind)],
+        [*beside, *(choice(kind, option) for option in OPTIONS[kind]), downloads(kind)],
     )
 
 

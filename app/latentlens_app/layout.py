@@ -10,6 +10,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import dcc, html
 
+from latentlens_app import mapping, sides
 from latentlens_app.asking import ITERATIONS
 from latentlens_app.cards import card, picture
 from latentlens_app.controls import controls
@@ -42,7 +43,10 @@ def _stores() -> list[Any]:
         dcc.Store(id="model-data"),  # what is known about the model that was loaded last
         dcc.Store(id="shown"),  # the run that is on the page
         dcc.Store(id="live"),  # what the playhead needs of it
+        dcc.Store(id="layout"),  # how the states on the map are laid out
+        dcc.Store(id="coords"),  # and where each then lies
         dcc.Store(id="position"),
+        *(part for side in sides.SIDES for part in sides.stores(side)),
         dcc.Store(id="bars-data"),
         dcc.Store(id="playing"),
         dcc.Download(id="file"),
@@ -108,7 +112,10 @@ def _main() -> html.Main:
                 className="card strip-card",
             ),
             html.Div([picture("stream", (_followed(),)), _now()], className="row first"),
-            html.Div([picture("map"), picture("grid")], className="row second"),
+            html.Div(
+                [picture("map", (mapping.frame(),), mapping.below(), (mapping.method(),)), picture("grid")],
+                className="row second",
+            ),
             picture("line"),
             _python(),
         ],

@@ -13,8 +13,10 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
+from latentlens.figures.base import Drawing
 from latentlens_app.cards import OPTIONS, STATISTICS, TITLES, blank, statistics
 from latentlens_app.desk import Desk
+from latentlens_app.mapping import map_of
 from latentlens_app.tokens import bar_rows
 from latentlens_app.views import bars, drawing, figure_of, has_numbers, offered
 
@@ -37,15 +39,6 @@ def show_bars(desk: Desk, position: int | None, shown: Told) -> tuple:
     run = desk.run(shown)
     data = bars(run, position)
     return bar_rows(data), data, {"--rows": data["height"]}
-
-
-def show_map(desk: Desk, position: int | None, look: Told, dims: str, color: str, shown: Told) -> tuple:
-    """The paths of all tokens, the chosen one strongly."""
-    if not shown or not look or position is None:
-        return (no_update,) * 2
-    run = desk.run(shown)
-    drawn = drawing(run, "map", position, {"dims": int(dims), "color": color})
-    return figure_of(run, drawn, look), alternative("map", drawn)
 
 
 def show_grid(desk: Desk, shown: Told, look: Told, color: str) -> tuple:
@@ -82,12 +75,14 @@ def offer(desk: Desk, shown: Told, color: str, name: str) -> tuple:
     return statistics(known["grid"]), statistics(known["line"]), *chosen
 
 
-def save(desk: Desk, clicks: list[int | None], shown: Told, position: int | None, dims: str, *choices: str) -> Any:
+def save(desk: Desk, clicks: list[int | None], shown: Told, position: int | None, laid: Told, *choices: str) -> Any:
     """Send the figure, or its numbers, that the menu was asked for."""
     if not any(clicks) or not ctx.triggered_id or not shown:
         return no_update
     kind, suffix = ctx.triggered_id["kind"], ctx.triggered_id["suffix"]
-    return file_of(desk, shown, kind, suffix, position or 0, options_of(kind, dims, *choices))
+    if kind == "map" and laid:
+        return sent(map_of(desk.run(laid), laid, position or 0, choices[0], choices[2]), suffix)
+    return file_of(desk, shown, kind, suffix, position or 0, options_of(kind, *choices))
 
 
 def options_of(kind: str, dims: str, mode: str, map_color: str, grid_color: str, line_y: str) -> dict[str, Any]:
@@ -103,8 +98,12 @@ def options_of(kind: str, dims: str, mode: str, map_color: str, grid_color: str,
 
 def file_of(desk: Desk, shown: dict[str, Any], kind: str, suffix: str, position: int, options: dict[str, Any]) -> Any:
     """A figure as PDF or SVG, or its table as CSV, ready to download."""
-    drawn = drawing(desk.run(shown), kind, position, options)
-    name = f"latentlens-{kind}.{suffix}"
+    return sent(drawing(desk.run(shown), kind, position, options), suffix)
+
+
+def sent(drawn: Drawing, suffix: str) -> Any:
+    """What was drawn, as a file to download."""
+    name = f"latentlens-{drawn.figure.kind}.{suffix}"
     if suffix == "csv":
         return dcc.send_data_frame(drawn.table().to_csv, name, index=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +131,6 @@ def connect(app: Dash, desk: Desk) -> None:
         return Output(kind, "figure"), Output(f"{kind}-frame", "aria-label")
 
     on(show_stream, *frame("stream"), position, look, mode, shown)
-    on(show_map, *frame("map"), position, look, dims, map_color, shown)
     on(show_grid, *frame("grid"), Output("grid-frame", "style"), shown, look, grid_color)
     on(show_line, *frame("line"), position, look, line_y, shown)
     data = (Output("grid-color", "data"), Output("line-y", "data"))
@@ -147,6 +145,7 @@ def connect(app: Dash, desk: Desk) -> None:
         Input({"type": "save", "kind": ALL, "suffix": ALL}, "n_clicks"),
         State("shown", "data"),
         State("position", "data"),
+        State("layout", "data"),
         *(State(wire.component_id, "value") for wire in (dims, mode, map_color, grid_color, line_y)),
         prevent_initial_call=True,
     )

@@ -9,6 +9,8 @@ from typing import Any
 
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State
 
+from latentlens_app.sides import SIDES
+
 
 def connect(app: Dash) -> None:
     """Say which events call which function of the page."""
@@ -21,6 +23,8 @@ def connect(app: Dash) -> None:
     on("look", Output("look", "data"), Input("loaded", "data"))
     on("remember", Input("shown", "data"), Input("job", "data"), position, at)
     _connect_status(on)
+    for side in SIDES:
+        _connect_side(on, side)
     _connect_model(on)
     _connect_play(on)
     chosen = (Output("position", "data", allow_duplicate=True), Output("at", "value", allow_duplicate=True))
@@ -28,7 +32,7 @@ def connect(app: Dash) -> None:
     clicks = (tokens, *(Input(kind, "clickData") for kind in ("grid", "stream", "line")))
     on("choose", *chosen, *clicks, prevent_initial_call=True)
     figures = tuple(Input(kind, "figure") for kind in ("stream", "map", "grid", "line"))
-    on("mark", at, position, live, *figures)
+    on("mark", at, position, live, Input("coords", "data"), *figures)
     on("say", Output({"type": "says", "position": ALL}, "children"), at, live, Input("strip", "children"))
     on("press", *(Output({"type": "token", "position": ALL}, name) for name in PRESSED), position, live)
     bar = tuple(Output({"type": kind, "token": ALL}, name) for kind, name in BARS)
@@ -55,6 +59,13 @@ def _connect_status(on: Any) -> None:
         Output("error", "hide"),
         Input("status", "data"),
     )
+
+
+def _connect_side(on: Any, side: str) -> None:
+    """How far the work beside a run is."""
+    names = (f"{side}-progress", f"{side}-text", f"{side}-side", f"{side}-cancel")
+    what = ("value", "children", "className", "disabled")
+    on("side", *(Output(name, prop) for name, prop in zip(names, what)), Input(f"{side}-status", "data"))
 
 
 def _connect_model(on: Any) -> None:

@@ -6,11 +6,9 @@ Used by one worker thread; pages only look results up.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import xarray as xr
 
@@ -18,66 +16,32 @@ import latentlens as ll
 from latentlens_app.asking import Ask
 from latentlens_app.following import track_of
 from latentlens_app.jobs import Report
+from latentlens_app.kept import Kept
 from latentlens_app.saved import saved_lenses
 
-Value = TypeVar("Value")
-KEPT_RUNS, KEPT_MODELS = 24, 2
+KEPT_RUNS, KEPT_MODELS, KEPT_FOUND = 24, 2, 24
 STAGES = {"load": (0.0, 0.1), "capture": (0.1, 0.5), "decode": (0.5, 0.95), "pca": (0.95, 1.0)}
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run: its states, what the lens says, and the layout of the states."""
+    """A finished run: its states, what the lens says, and the layout of the states.
+
+    `found` is what was worked out of the states since, by name; runs of the same states share it.
+    """
 
     ask: Ask
     traj: ll.Trajectory
     out: xr.Dataset
     emb: ll.Embedding
     also: tuple[str, ...] = ()
-
     ids: tuple[int, ...] | None = None
+    found: Kept[Any] = field(default_factory=lambda: Kept(KEPT_FOUND))
 
     @property
     def tokens(self) -> list[str]:
         """The texts of the prompt's tokens."""
         return self.traj.str_tokens[0]
-
-
-class Kept(Generic[Value]):
-    """The last few values, by key; the one not touched for longest goes first. Safe to use from threads.
-
-    >>> kept = Kept(2)
-    >>> for letter in "abc":
-    ...     kept.put(letter, letter.upper())
-    >>> kept.get("a"), kept.get("c")
-    (None, 'C')
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most, self._values, self._lock = most, OrderedDict[str, Value](), threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def values(self) -> list[Value]:
-        """All of them, oldest first."""
-        with self._lock:
-            return list(self._values.values())
-
-    def get(self, key: str) -> Value | None:
-        """The value, which now counts as the latest, or None."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            return self._values.get(key)
-
-    def put(self, key: str, value: Value) -> None:
-        """Keep a value, and let go of the oldest where there are too many."""
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
 
 
 class Runs:
@@ -102,9 +66,9 @@ class Runs:
         """A finished run, or None where it is not kept (any more)."""
         return self._runs.get(key)
 
-    def known_states(self, ask: Ask) -> ll.Trajectory | None:
-        """States that another lens was asked about already."""
-        return next((run.traj for run in self._runs.values() if run.ask.states_key == ask.states_key), None)
+    def known_states(self, ask: Ask) -> Run | None:
+        """A run of the same states, which another lens was asked about."""
+        return next((run for run in self._runs.values() if run.ask.states_key == ask.states_key), None)
 
     def make(self, ask: Ask, report: Report) -> str:
         """Do what is asked, or find it done, and return its key."""
@@ -141,13 +105,16 @@ class Runs:
         model = self.model(ask.model)
         self._saved[ask.model] = saved_lenses(self.lenses, model)
         ids = ask.ids_for(model)
-        traj = self.known_states(ask) or self._states(ask, model, ids, report)
+        known = self.known_states(ask)
+        traj = self._states(ask, model, ids, report) if known is None else known.traj
         track = track_of(ask.track, model)
         also = () if track else truth_names(model, ask.prompt)
         named = {"track": track, "also": list(also) or None}
         out = ll.decode(traj, lens=ask.lens, **named, statistics="all", progress=staged(report))
-        emb = ll.embed(traj, progress=staged(report))
-        return Run(ask, traj, out, emb, also, None if ids is None else tuple(ids))
+        listed = None if ids is None else tuple(ids)
+        if known is not None:
+            return replace(known, ask=ask, out=out, also=also, ids=listed)
+        return Run(ask, traj, out, ll.embed(traj, progress=staged(report)), also, listed)
 
     def _states(self, ask: Ask, model: ll.LatentModel, ids: list[int] | None, report: Report) -> ll.Trajectory:
         count = ask.iterations_of(model)
@@ -173,11 +140,11 @@ def truth_names(model: ll.LatentModel, prompt: str) -> tuple[str, ...]:
         return ()
 
 
-def staged(report: Report) -> Report:
+def staged(report: Report, stages: dict[str, tuple[float, float]] = STAGES) -> Report:
     """The progress of one stage as progress of the whole."""
 
     def staged_report(share: float, what: str) -> None:
-        start, end = STAGES.get(what, (0.0, 1.0))
+        start, end = stages.get(what, (0.97, 1.0))
         report(start + share * (end - start), what)
 
     return staged_report

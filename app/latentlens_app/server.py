@@ -17,7 +17,7 @@ from flask import abort, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import latentlens as ll
-from latentlens_app import callbacks, pictures, playhead
+from latentlens_app import callbacks, mapping, pictures, playhead, sides
 from latentlens_app.desk import Desk
 from latentlens_app.layout import page
 from latentlens_app.runs import Runs
@@ -59,6 +59,8 @@ def create_app(
     app.layout = page(name, desk.opening.prompt)
     callbacks.connect(app, desk)
     pictures.connect(app, desk)
+    mapping.connect(app, desk)
+    sides.connect(app, desk)
     playhead.connect(app)
     return app
 

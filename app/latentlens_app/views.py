@@ -17,9 +17,9 @@ from latentlens.figures.base import Drawing
 from latentlens.figures.escape import visible
 from latentlens.figures.kinds.grid import COLORS
 from latentlens.figures.style import slot_colour, token_slots
-from latentlens.models.describing import describe, free_count
+from latentlens.models.describing import describe
 from latentlens_app.cards import STATISTICS
-from latentlens_app.following import entry_of, track_of
+from latentlens_app.following import entry_of
 from latentlens_app.runs import Run, Runs
 from latentlens_app.style import FONT
 
@@ -27,10 +27,10 @@ ROWS = 6
 """How many bars there are at each iteration; more only where the exact answer has more candidates."""
 
 
-def drawing(run: Run, kind: str, position: int, options: dict[str, Any]) -> Drawing:
+def drawing(run: Run, kind: str, position: int, options: dict[str, Any], emb: ll.Embedding | None = None) -> Drawing:
     """One of the figures of a run; the stream and the line are of a single position."""
     if kind == "map":
-        return ll.figures.map(run.emb, readout=run.out, strong=position, **options)
+        return ll.figures.map(emb or run.emb, readout=run.out, strong=position, **options)
     if kind == "grid":
         return ll.figures.grid(run.out, **options)
     if kind == "line":
@@ -39,15 +39,17 @@ def drawing(run: Run, kind: str, position: int, options: dict[str, Any]) -> Draw
 
 
 def figure_of(run: Run, drawn: Drawing, look: dict[str, Any]) -> go.Figure:
-    """A figure for the page: as wide as its card, without the room of a title."""
+    """A figure for the page: as wide as its card, without the room of a title; the page says its notes as text."""
     table, kind = drawn.table(), drawn.figure.kind
+    if kind == "map":
+        table.attrs["notes"] = []
     figure = drawn.figure.draw(table, "browser", dark=look["dark"], width=look["widths"][kind])
     top = 24 if kind == "stream" else 8
     return figure.update_layout(font_family=FONT, margin_t=top, uirevision=f"{run.ask.states_key} {drawn.figure}")
 
 
 def live(run: Run) -> dict[str, Any]:
-    """What each token would answer after each iteration, as texts and numbers; also where its state lies."""
+    """What each token would answer after each iteration, as texts and numbers."""
     top = run.out.isel(prompt=0, k=0).transpose("iteration", "position", ...)
     return {
         "key": run.ask.key,
@@ -61,7 +63,6 @@ def live(run: Run) -> dict[str, Any]:
         "commitment": plain(top.commitment.values),
         "settled": top.settled.values.tolist(),
         "random": bool(run.out.attrs["random_start"]),
-        "coords": plain(run.emb.coords.isel(prompt=0).transpose("iteration", "position", "component").values),
     }
 
 
@@ -94,34 +95,6 @@ def bars(run: Run, position: int) -> dict[str, Any]:
         "place": [[tokens.index(token) for token in places] for places in shown],
         "height": max(ROWS, *map(len, shown)),
     }
-
-
-def python_of(run: Run, position: int) -> str:
-    """The Python that makes this view."""
-    ask = run.ask
-    track = track_of(ask.track, run.traj.needs_model())
-    also = f", track={track!r}" if track else f", also={list(run.also)!r}" if run.also else ""
-    fixed = ask.iterations is None or not free_count(run.traj.needs_model())
-    count = "" if fixed else f", iterations={ask.iterations!r}"  # left out, it is the model's own
-    given, passed = (f"prompt = {ask.prompt!r}", "prompt")
-    if run.ids is not None:
-        given, passed = f"tokens = {[list(run.ids)]!r}", "tokens=tokens"
-    return "\n".join(
-        [
-            "import latentlens as ll",
-            "",
-            f"model = ll.load({ask.model!r})",
-            given,
-            f"traj = ll.capture(model, {passed}{count}, seed={ask.seed!r})",
-            f"out = ll.decode(traj, lens={ask.lens!r}{also}, statistics='all')",
-            "emb = ll.embed(traj)",
-            "",
-            f'll.figures.stream(out, position={position}).save("stream.pdf")',
-            'll.figures.map(emb, readout=out).save("map.pdf")',
-            'll.figures.grid(out).save("grid.pdf")',
-            f'll.figures.line(out, prompt=0, position={position}).save("line.pdf")',
-        ]
-    )
 
 
 def about(runs: Runs, name: str) -> dict[str, Any] | None:

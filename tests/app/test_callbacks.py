@@ -8,7 +8,7 @@ import io
 import dash
 import pandas as pd
 import pytest
-from latentlens_app import callbacks, pictures
+from latentlens_app import callbacks, mapping, pictures
 from latentlens_app.asking import Ask
 from latentlens_app.desk import Desk
 from latentlens_app.examples import FOR_WALKS, opening_prompt
@@ -118,7 +118,7 @@ def test_a_run_that_was_let_go_is_said_to_be_so(desk: Desk, shown: dict):
 def test_an_empty_page_draws_nothing(desk: Desk):
     assert set(callbacks.show_run(desk, None, None, None)) == {dash.no_update}
     assert set(pictures.show_stream(desk, None, LOOK, "area", None)) == {dash.no_update}
-    assert set(pictures.show_map(desk, None, LOOK, "2", "top", None)) == {dash.no_update}
+    assert set(mapping.show_map(desk, None, LOOK, "2", "top", None)) == {dash.no_update}
     assert set(pictures.show_bars(desk, None, None)) == {dash.no_update}
     assert callbacks.poll(desk, None, None) == (dash.no_update, dash.no_update, True, dash.no_update)
 
@@ -133,7 +133,7 @@ def test_the_pictures_follow_the_position_and_say_what_they_show(desk: Desk, run
     assert grid.layout.shapes[0].name == "playhead"
     assert says.startswith("Every token: ")
     assert style["height"].endswith("px")
-    drawn, _ = pictures.show_map(desk, 2, LOOK, "3", "top", shown)
+    drawn, _, _ = mapping.show_map(desk, 2, LOOK, "3", "top", {**shown, "layout": {}})
     assert drawn.data[-1].name == "playhead"
 
 

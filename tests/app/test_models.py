@@ -12,7 +12,8 @@ from latentlens_app import callbacks
 from latentlens_app.asking import Ask, ids_in
 from latentlens_app.desk import Desk
 from latentlens_app.runs import Runs
-from latentlens_app.views import about, python_of
+from latentlens_app.views import about
+from latentlens_app.writing import python_of
 
 import latentlens as ll
 

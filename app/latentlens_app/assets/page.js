@@ -10,7 +10,7 @@
   const skip = () => window.dash_clientside.no_update;
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const cause = () => window.dash_clientside.callback_context.triggered.map((t) => t.prop_id.split(".")[0]);
-  const here = { at: 0, last: 0, position: 0, tokens: 0, live: null }; // where the playhead is now
+  const here = { at: 0, last: 0, position: 0, tokens: 0, live: null, coords: null }; // where the playhead is now
 
   function recall() {
     try {
@@ -62,9 +62,13 @@
   function placeOnMap(graph) {
     const number = graph.data.length - 1;
     const head = graph.data[number];
-    const coords = here.live.coords[here.at] && here.live.coords[here.at][here.position];
+    const coords = here.coords && here.coords[here.at] && here.coords[here.at][here.position];
     if (!head || head.name !== "playhead" || !coords) return;
     const [x, y, z] = coords;
+    if (x === null) {
+      if (head.visible === true) window.Plotly.restyle(graph, { visible: false }, [number]); // left out of the layout
+      return;
+    }
     const there = head.visible === true && head.x.length === 1 && head.x[0] === x && head.y[0] === y;
     if (there && (!head.z || head.z[0] === z)) return;
     if (head.type === "scatter" && head.visible === true) {
@@ -118,9 +122,9 @@
     });
   }
 
-  function mark(at, position, live) {
+  function mark(at, position, live, coords) {
     if (!live) return;
-    Object.assign(here, { live, last: live.iterations, tokens: live.tokens.length });
+    Object.assign(here, { live, coords, last: live.iterations, tokens: live.tokens.length });
     here.at = between(at || 0, 0, here.last);
     here.position = between(position || 0, 0, here.tokens - 1);
     drawSoon();
@@ -330,6 +334,13 @@
     capture: "Iterating",
     decode: "Decoding",
     pca: "Laying out the states",
+    points: "Laying out the states",
+    coordinates: "Laying out the states",
+    neighbours: "Finding neighbours; the first UMAP takes longer",
+    umap: "Laying out by UMAP",
+    dynamics: "Following the states",
+    spectra: "Taking derivatives",
+    starts: "Iterating from other starts",
     cancel: "Stopping",
   };
 
@@ -350,12 +361,27 @@
     return [busy ? percent : 0, text, `progress ${now.state}`, busy, !busy, ...error];
   }
 
+  /** How far work beside a run is: the bar, the words, and whether there is something to cancel. */
+  function side(now) {
+    if (!now || now.state === "idle") return [0, "", "side idle", true];
+    const percent = Math.round(100 * now.share);
+    const words = {
+      queued: "Waiting for another run",
+      running: `${WORDS[now.what.split(" ")[0]] || "Working"}, ${percent}%`,
+      done: "",
+      failed: now.message,
+      cancelled: "Cancelled",
+    };
+    const busy = now.state === "queued" || now.state === "running";
+    return [busy ? percent : 0, words[now.state], `side ${busy ? "busy" : now.state}`, !busy];
+  }
+
   let spoken = "";
   function announce(leader, playing) {
     if (!playing) spoken = leader; // while it plays, a screen reader would never come to an end
     return spoken;
   }
 
-  const functions = { announce, choose, describe, fill, fit, lenses, look, mark, open, play, press, remember, say, status, tell, tick, toggle };
+  const functions = { announce, choose, describe, fill, fit, lenses, look, mark, open, play, press, remember, say, side, status, tell, tick, toggle };
   window.dash_clientside = Object.assign({}, window.dash_clientside, { latentlens: functions });
 })();
