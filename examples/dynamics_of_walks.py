@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ def main() -> None:
     spectra(dyn, list(every))
     commitments(ll.decode(traj, top_k=1, progress=False), steps)
     print(f"{time.monotonic() - began:.0f} s")
+    if asked.out:
+        typical(traj, dyn, asked.out)
     starts = ll.path_independence(
         model,
         prompts[:: max(len(prompts) // asked.paths, 1)],
@@ -107,6 +110,21 @@ def commitments(read: xr.Dataset, steps: np.ndarray) -> None:
         print(f"  {number} steps: {middle:g} [{low:g}, {high:g}], {settled[steps == number].mean():.0%}")
 
 
+def typical(traj: ll.Trajectory, dyn: xr.Dataset, folder: Path) -> None:
+    """A picture of one token of each kind about its tail: the orbit of most strength, of others the middle last step."""
+    emb = ll.embed(traj, n_components=6, progress=False)
+    print()
+    for word in sorted(set(dyn.label.values[dyn.token.values >= 0])):
+        there = (dyn.label.values == word) & (dyn.token.values >= 0)
+        last = np.log(np.maximum(dyn.last_step.values, 1e-12))
+        score = dyn.period_strength.values if word == "orbit" else -np.abs(last - np.median(last[there]))
+        score = np.where(there, np.nan_to_num(score, nan=-np.inf), -np.inf)
+        prompt, position = (int(i) for i in np.unravel_index(score.argmax(), score.shape))
+        drawing = ll.figures.orbits(emb, dyn, prompt=prompt, position=position, start=8, center="tail")
+        said = drawing.save(folder / f"walks-{word.replace(' ', '-')}.png")
+        print(f"{said}: prompt {prompt}; {drawing.describe()}")
+
+
 def paths(data: xr.Dataset) -> None:
     """What many initial states come to."""
     print(f"\n{data.attrs['starts']} initial states of {data.sizes['prompt']} prompts, at the last token")
@@ -128,6 +146,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=64)
     parser.add_argument("--starts", type=int, default=32)
     parser.add_argument("--paths", type=int, default=40, help="prompts that are run from many starts")
+    parser.add_argument("--out", type=Path, help="a folder for a picture of one token of each kind")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
