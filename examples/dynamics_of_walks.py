@@ -111,7 +111,7 @@ def commitments(read: xr.Dataset, steps: np.ndarray) -> None:
 
 
 def typical(traj: ll.Trajectory, dyn: xr.Dataset, folder: Path) -> None:
-    """A picture of one token of each kind about its tail: the strongest orbit, of others the one of median last step."""
+    """A picture of one token of each kind about its tail: the strongest orbit, otherwise the median last step."""
     emb = ll.embed(traj, n_components=6, progress=False)
     print()
     for word in sorted(set(dyn.label.values[dyn.token.values >= 0])):
