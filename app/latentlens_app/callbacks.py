@@ -20,6 +20,7 @@ from latentlens_app.controls import LENS_IN_FILE
 from latentlens_app.desk import Desk
 from latentlens_app.examples import FOR_WALKS, another_walk
 from latentlens_app.layouts import Layout
+from latentlens_app.movement import Wanted
 from latentlens_app.tokens import strip
 from latentlens_app.views import about, followed_at, live
 from latentlens_app.writing import python_of
@@ -180,14 +181,22 @@ def marks(last: int) -> list[dict[str, Any]]:
 
 
 def write_python(
-    desk: Desk, position: int | None, shown: Told, laid: Told = None, dims: str = "2", color: str = "iteration"
+    desk: Desk,
+    position: int | None,
+    shown: Told,
+    laid: Told = None,
+    dims: str = "2",
+    color: str = "iteration",
+    moved: Told = None,
 ) -> tuple[str, str]:
     """The Python that makes what is on the page, to read and to copy."""
     if not shown:
         return "", ""
     layout = Layout(**laid["layout"]) if laid and laid["key"] == shown["key"] else Layout()
-    drawn = {"dims": int(dims)} if dims != "2" and layout.dims != 2 else {}
-    code = python_of(desk.run(shown), position or 0, layout, **drawn, **({"color": color} if color == "top" else {}))
+    drawn: dict[str, Any] = {"dims": int(dims)} if dims != "2" and layout.dims != 2 else {}
+    drawn |= {"color": color} if color == "top" else {}
+    panel = Wanted(**moved["wanted"]) if moved and moved["key"] == shown["key"] and not moved["why"] else None
+    code = python_of(desk.run(shown), position or 0, layout, panel, **drawn)
     return code, code
 
 
@@ -231,5 +240,5 @@ def connect(app: Dash, desk: Desk) -> None:
         prevent_initial_call=True,
     )
     code = (Output("python", "children"), Output("copy", "value"))
-    chosen = (Input("layout", "data"), Input("map-dims", "value"), Input("map-color", "value"))
+    chosen = (Input("layout", "data"), Input("map-dims", "value"), Input("map-color", "value"), Input("moved", "data"))
     on(write_python, *code, Input("position", "data"), Input("shown", "data"), *chosen)

@@ -15,7 +15,7 @@ from dash import dcc, html
 from latentlens.figures import KINDS
 from latentlens_app.style import GRAPH, aria
 
-TITLES = {"stream": "Candidates", "map": "States", "grid": "Every token", "line": "One statistic"}
+TITLES = {"stream": "Candidates", "map": "States", "grid": "Every token", "line": "One statistic", "motion": "Motion"}
 OPTIONS = {"stream": ("mode",), "map": ("dims", "color"), "grid": ("color",), "line": ("y",)}
 """Which options of each figure the page offers."""
 WORDS = {

@@ -10,7 +10,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import dcc, html
 
-from latentlens_app import mapping, sides
+from latentlens_app import mapping, marking, motion_panel, sides
 from latentlens_app.asking import ITERATIONS
 from latentlens_app.cards import card, picture
 from latentlens_app.controls import controls
@@ -45,6 +45,10 @@ def _stores() -> list[Any]:
         dcc.Store(id="live"),  # what the playhead needs of it
         dcc.Store(id="layout"),  # how the states on the map are laid out
         dcc.Store(id="coords"),  # and where each then lies
+        dcc.Store(id="moved"),  # what the motion panel shows
+        dcc.Store(id="motion-finished"),
+        dcc.Store(id="marks"),  # what is marked on the map
+        dcc.Store(id="rest"),  # where the playhead stays for a while
         dcc.Store(id="position"),
         *(part for side in sides.SIDES for part in sides.stores(side)),
         dcc.Store(id="bars-data"),
@@ -113,10 +117,14 @@ def _main() -> html.Main:
             ),
             html.Div([picture("stream", (_followed(),)), _now()], className="row first"),
             html.Div(
-                [picture("map", (mapping.frame(),), mapping.below(), (mapping.method(),)), picture("grid")],
+                [
+                    picture("map", (mapping.frame(), marking.checks()), mapping.below(), (mapping.method(),)),
+                    picture("grid"),
+                ],
                 className="row second",
             ),
             picture("line"),
+            motion_panel.panel(),
             _python(),
         ],
         id="main",

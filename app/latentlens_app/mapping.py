@@ -13,12 +13,16 @@ import dash_mantine_components as dmc
 import numpy as np
 from dash import Dash, Input, Output, State, html, no_update
 
+import latentlens as ll
+from latentlens.figures.base import Drawing
 from latentlens_app.cards import TITLES
 from latentlens_app.desk import Desk
 from latentlens_app.layouts import Layout, lay_out, layout_of, shown_layout
+from latentlens_app.marking import marked
+from latentlens_app.runs import Run
 from latentlens_app.sides import begin, busy_with, let_go, progress
 from latentlens_app.style import aria
-from latentlens_app.views import drawing, figure_of, plain
+from latentlens_app.views import figure_of, plain
 
 Told = dict[str, Any] | None
 CHOICES = ("map-method", "map-dims", "map-space", "map-center", "map-fit", "map-start")
@@ -53,7 +57,11 @@ def _select(name: str, label: str, words: dict[str, str]) -> dmc.Select:
 
 def below() -> list[Any]:
     """What stands below the map: how far a layout is, and how far to trust the one that is shown."""
-    return [progress("layout", "the layout"), html.Div(id="map-notes", className="hint notes")]
+    return [
+        progress("layout", "the layout"),
+        progress("marks", "the marks"),
+        html.Div(id="map-notes", className="hint notes"),
+    ]
 
 
 def choose_layout(desk: Desk, *sent: Any) -> tuple:
@@ -92,21 +100,25 @@ def go_back(status: Told, told: Told, laid: Told, dims: str) -> tuple:
     return now.method, dims if now.dims is None else str(now.dims), now.space, now.center, fit, not now.start
 
 
-def show_map(desk: Desk, position: int | None, look: Told, dims: str, color: str, laid: Told) -> tuple:
+def show_map(
+    desk: Desk, position: int | None, look: Told, dims: str, color: str, laid: Told, marks: Told = None
+) -> tuple:
     """The paths of all tokens, the chosen one strongly; how far to trust them stands below as text."""
     if not laid or not look or position is None:
         return (no_update,) * 3
     run = desk.run(laid)
-    drawn = map_of(run, laid, position, dims, color)
+    drawn = map_of(run, laid, position, dims, color, marks)
     notes = [html.P(note) for note in drawn.table().attrs["notes"]]
     return figure_of(run, drawn, look), f"{TITLES['map']}: {drawn.describe()}", notes
 
 
-def map_of(run: Any, laid: dict[str, Any], position: int, dims: str, color: str) -> Any:
-    """The map as it is shown: a layout of two dimensions is not drawn in three."""
+def map_of(run: Run, laid: dict[str, Any], position: int, dims: str, color: str, marks: Told = None) -> Drawing:
+    """The map as it is shown: a layout of two dimensions is not drawn in three, and marks are for two."""
     emb = shown_layout(run, laid)
     most = max(min(int(dims), emb.coords.sizes["component"]), 2)
-    return drawing(run, "map", position, {"dims": most, "color": color}, emb)
+    found = marked(run, laid, position, marks) if most == 2 else None
+    options = {"dims": most, "color": color, "strong": position}
+    return ll.figures.map(emb, run.out, found, **options)
 
 
 def show_coords(desk: Desk, laid: Told) -> Any:
@@ -136,5 +148,5 @@ def connect(app: Dash, desk: Desk) -> None:
     app.callback(*back, *now, *state, prevent_initial_call=True)(go_back)
     look = (Input("look", "data"), Input("map-dims", "value"), Input("map-color", "value"))
     drawn = (Output("map", "figure"), Output("map-frame", "aria-label"), Output("map-notes", "children"))
-    on(show_map, *drawn, Input("position", "data"), *look, Input("layout", "data"))
+    on(show_map, *drawn, Input("position", "data"), *look, Input("layout", "data"), Input("marks", "data"))
     on(show_coords, Output("coords", "data"), Input("layout", "data"))

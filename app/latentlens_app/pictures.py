@@ -17,6 +17,7 @@ from latentlens.figures.base import Drawing
 from latentlens_app.cards import OPTIONS, STATISTICS, TITLES, blank, statistics
 from latentlens_app.desk import Desk
 from latentlens_app.mapping import map_of
+from latentlens_app.movement import Wanted
 from latentlens_app.tokens import bar_rows
 from latentlens_app.views import bars, drawing, figure_of, has_numbers, offered
 
@@ -75,14 +76,33 @@ def offer(desk: Desk, shown: Told, color: str, name: str) -> tuple:
     return statistics(known["grid"]), statistics(known["line"]), *chosen
 
 
-def save(desk: Desk, clicks: list[int | None], shown: Told, position: int | None, laid: Told, *choices: str) -> Any:
+def save(
+    desk: Desk,
+    clicks: list[int | None],
+    shown: Told,
+    position: int | None,
+    laid: Told,
+    marks: Told,
+    moved: Told,
+    *choices: str,
+) -> Any:
     """Send the figure, or its numbers, that the menu was asked for."""
     if not any(clicks) or not ctx.triggered_id or not shown:
         return no_update
     kind, suffix = ctx.triggered_id["kind"], ctx.triggered_id["suffix"]
     if kind == "map" and laid:
-        return sent(map_of(desk.run(laid), laid, position or 0, choices[0], choices[2]), suffix)
+        return sent(map_of(desk.run(laid), laid, position or 0, choices[0], choices[2], marks), suffix)
+    if kind == "motion":
+        return save_motion(desk, moved, suffix)
     return file_of(desk, shown, kind, suffix, position or 0, options_of(kind, *choices))
+
+
+def save_motion(desk: Desk, moved: Told, suffix: str) -> Any:
+    """Send what the motion panel shows; nothing while it shows nothing."""
+    if not moved or moved["why"]:
+        return no_update
+    run, wanted = desk.run(moved), Wanted(**moved["wanted"])
+    return sent(wanted.draw(run), suffix) if wanted.there(run) else no_update
 
 
 def options_of(kind: str, dims: str, mode: str, map_color: str, grid_color: str, line_y: str) -> dict[str, Any]:
@@ -146,6 +166,8 @@ def connect(app: Dash, desk: Desk) -> None:
         State("shown", "data"),
         State("position", "data"),
         State("layout", "data"),
+        State("marks", "data"),
+        State("moved", "data"),
         *(State(wire.component_id, "value") for wire in (dims, mode, map_color, grid_color, line_y)),
         prevent_initial_call=True,
     )

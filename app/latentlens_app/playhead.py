@@ -31,7 +31,7 @@ def connect(app: Dash) -> None:
     tokens = Input({"type": "token", "position": ALL}, "n_clicks")
     clicks = (tokens, *(Input(kind, "clickData") for kind in ("grid", "stream", "line")))
     on("choose", *chosen, *clicks, prevent_initial_call=True)
-    figures = tuple(Input(kind, "figure") for kind in ("stream", "map", "grid", "line"))
+    figures = tuple(Input(kind, "figure") for kind in ("stream", "map", "grid", "line", "motion"))
     on("mark", at, position, live, Input("coords", "data"), *figures)
     on("say", Output({"type": "says", "position": ALL}, "children"), at, live, Input("strip", "children"))
     on("press", *(Output({"type": "token", "position": ALL}, name) for name in PRESSED), position, live)

@@ -17,7 +17,7 @@ from flask import abort, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import latentlens as ll
-from latentlens_app import callbacks, mapping, pictures, playhead, sides
+from latentlens_app import callbacks, mapping, marking, motion_panel, pictures, playhead, sides
 from latentlens_app.desk import Desk
 from latentlens_app.layout import page
 from latentlens_app.runs import Runs
@@ -60,6 +60,8 @@ def create_app(
     callbacks.connect(app, desk)
     pictures.connect(app, desk)
     mapping.connect(app, desk)
+    marking.connect(app, desk)
+    motion_panel.connect(app, desk)
     sides.connect(app, desk)
     playhead.connect(app)
     return app

@@ -17,7 +17,7 @@ from latentlens_app.jobs import Report
 from latentlens_app.runs import Run
 from latentlens_app.style import aria
 
-SIDES = ("layout",)
+SIDES = ("layout", "marks", "motion")
 IDLE = {"id": None, "state": "idle", "share": 0, "what": "", "message": ""}
 Told = dict[str, Any] | None
 

@@ -30,7 +30,7 @@ ROWS = 6
 def drawing(run: Run, kind: str, position: int, options: dict[str, Any], emb: ll.Embedding | None = None) -> Drawing:
     """One of the figures of a run; the stream and the line are of a single position."""
     if kind == "map":
-        return ll.figures.map(emb or run.emb, readout=run.out, strong=position, **options)
+        return ll.figures.map(run.emb, readout=run.out, strong=position, **options)
     if kind == "grid":
         return ll.figures.grid(run.out, **options)
     if kind == "line":
@@ -41,10 +41,12 @@ def drawing(run: Run, kind: str, position: int, options: dict[str, Any], emb: ll
 def figure_of(run: Run, drawn: Drawing, look: dict[str, Any]) -> go.Figure:
     """A figure for the page: as wide as its card, without the room of a title; the page says its notes as text."""
     table, kind = drawn.table(), drawn.figure.kind
-    if kind == "map":
+    if "notes" in table.attrs:
         table.attrs["notes"] = []
-    figure = drawn.figure.draw(table, "browser", dark=look["dark"], width=look["widths"][kind])
-    top = 24 if kind == "stream" else 8
+    figure = drawn.figure.draw(
+        table, "browser", dark=look["dark"], width=look["widths"].get(kind, look["widths"]["line"])
+    )
+    top = {"stream": 24, "map": 8, "grid": 8, "line": 8}.get(kind, figure.layout.margin.t)
     return figure.update_layout(font_family=FONT, margin_t=top, uirevision=f"{run.ask.states_key} {drawn.figure}")
 
 

@@ -5,19 +5,19 @@ In: a run, a position, and what the page shows of them. Out: text. Knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from latentlens.models.describing import free_count
 from latentlens_app.following import track_of
 from latentlens_app.layouts import Layout
+from latentlens_app.movement import Wanted, named
 from latentlens_app.runs import Run
 
 PLAIN = Layout()
 
 
-def python_of(run: Run, position: int, layout: Layout = PLAIN, **drawn: Any) -> str:
-    """The Python that makes this view; `drawn` are the options of its map."""
+def python_of(run: Run, position: int, layout: Layout = PLAIN, moved: Wanted | None = None, **drawn: Any) -> str:
+    """The Python that makes this view; `moved` is its motion panel, `drawn` are the options of its map."""
     ask = run.ask
     track = track_of(ask.track, run.traj.needs_model())
     also = f", track={track!r}" if track else f", also={list(run.also)!r}" if run.also else ""
@@ -34,20 +34,12 @@ def python_of(run: Run, position: int, layout: Layout = PLAIN, **drawn: Any) -> 
             given,
             f"traj = ll.capture(model, {passed}{count}, seed={ask.seed!r})",
             f"out = ll.decode(traj, lens={ask.lens!r}{also}, statistics='all')",
-            f"emb = ll.embed(traj{_named(layout.options(run.traj.iterations))})",
+            f"emb = ll.embed(traj{named(layout.options(run.traj.iterations))})",
             "",
             f'll.figures.stream(out, position={position}).save("stream.pdf")',
-            f'll.figures.map(emb, readout=out, strong={position}{_named(drawn)}).save("map.pdf")',
+            f'll.figures.map(emb, readout=out, strong={position}{named(drawn)}).save("map.pdf")',
             'll.figures.grid(out).save("grid.pdf")',
             f'll.figures.line(out, prompt=0, position={position}).save("line.pdf")',
+            *([] if moved is None else ["", *moved.code(run)]),
         ]
     )
-
-
-def _named(options: Mapping[str, Any]) -> str:
-    """Options as they are written in a call.
-
-    >>> _named({"space": "norm", "iterations": range(1, 3)})
-    ", space='norm', iterations=range(1, 3)"
-    """
-    return "".join(f", {name}={value!r}" for name, value in options.items())

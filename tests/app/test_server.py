@@ -31,7 +31,7 @@ def test_no_graph_offers_to_upload_what_it_shows():
     assert GRAPH["showSendToCloud"] is False
     assert GRAPH["displaylogo"] is False
     graphs = [part for part in page("walks", opening_prompt("walks"))._traverse() if type(part).__name__ == "Graph"]
-    assert len(graphs) == 4
+    assert len(graphs) == 5
     assert all(graph.config == GRAPH for graph in graphs)
 
 

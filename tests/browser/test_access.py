@@ -55,6 +55,7 @@ def test_the_page_reads_in_order(dashboard):
         "States",
         "Every token",
         "One statistic",
+        "Motion",
         "The same in Python",
     ]
     expect(dashboard.page.get_by_role("region", name="Playhead", exact=True)).to_match_aria_snapshot("""

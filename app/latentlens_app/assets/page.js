@@ -7,6 +7,7 @@
   const KEPT = "latentlens"; // this tab's memory: sessionStorage survives a reload, and is not shared between tabs
   const STILL = matchMedia("(prefers-reduced-motion: reduce)");
   const KINDS = ["stream", "map", "grid", "line"];
+  const GRAPHS = [...KINDS, "motion"];
   const skip = () => window.dash_clientside.no_update;
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const cause = () => window.dash_clientside.callback_context.triggered.map((t) => t.prop_id.split(".")[0]);
@@ -40,7 +41,7 @@
     const graph = plot(id);
     if (!graph || !graph.layout || !here.live) return;
     if (id === "map") placeOnMap(graph);
-    else placeOnAxis(graph, id === "grid" ? 0.5 : 0);
+    else placeOnAxis(graph, graph.data[0] && graph.data[0].type === "heatmap" ? 0.5 : 0);
   }
 
   function placeOnAxis(graph, half) {
@@ -114,12 +115,19 @@
   /** Draw what can be seen in the next frame, however many moves come before it; the rest when the moves pause. */
   function drawSoon() {
     clearTimeout(soon.rest);
-    soon.rest = setTimeout(() => KINDS.forEach(follow), 150);
+    soon.rest = setTimeout(rest, 150);
     if (soon.frame) return;
     soon.frame = window.requestAnimationFrame(() => {
       soon.frame = 0;
-      KINDS.filter(inSight).forEach(follow);
+      GRAPHS.filter(inSight).forEach(follow);
     });
+  }
+
+  /** The moves have paused: draw the rest, and say where the playhead stays, for what is marked there. */
+  function rest() {
+    GRAPHS.forEach(follow);
+    const playing = document.getElementById("play").classList.contains("playing");
+    if (!playing && here.rest !== here.at) set("rest", { data: (here.rest = here.at) });
   }
 
   function mark(at, position, live, coords) {
@@ -340,7 +348,9 @@
     umap: "Laying out by UMAP",
     dynamics: "Following the states",
     spectra: "Taking derivatives",
+    pairs: "Laying out the states",
     starts: "Iterating from other starts",
+    mark: "Decoding around the state",
     cancel: "Stopping",
   };
 
