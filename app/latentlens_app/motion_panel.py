@@ -17,7 +17,7 @@ from latentlens_app.desk import Desk
 from latentlens_app.movement import FEW, Wanted, refusal
 from latentlens_app.sides import begin, busy_with, let_go, progress
 from latentlens_app.style import GRAPH, aria
-from latentlens_app.views import figure_of
+from latentlens_app.views import figure_of, sentence
 
 Told = dict[str, Any] | None
 KINDS = {
@@ -48,8 +48,8 @@ FIELDS = {
     "motion-starts": ("path_independence",),
 }
 """The controls, and the pictures that have them."""
-TALL = 460
-"""Pixels of the pictures whose axes have one scale."""
+PHONE, TALL = 560, 460
+"""Pixels: a width with little room, and the height of the pictures whose axes have one scale."""
 
 
 def panel() -> html.Section:
@@ -165,11 +165,12 @@ def show_motion(desk: Desk, moved: Told, look: Told, _status: Told) -> tuple:
         return blank(), f"Motion: {moved['why']}", {"display": "none"}, moved["why"]
     if not wanted.there(run):
         return blank(), "Motion: not worked out yet", no_update, ""
-    drawn = wanted.draw(run)
+    drawn = wanted.draw(run, look["widths"]["line"] < PHONE)
     figure = figure_of(run, drawn, look)
     tall = TALL if wanted.kind in ("orbits", "waterfall", "spectrum") else None
     height = {"height": f"{tall or figure.layout.height}px"} if tall or figure.layout.height else {}
-    return figure.update_layout(height=None), f"Motion: {drawn.describe()}", height, drawn.describe()
+    said = sentence(drawn.describe())
+    return figure.update_layout(height=None), f"Motion: {said}", height, said
 
 
 def connect(app: Dash, desk: Desk) -> None:

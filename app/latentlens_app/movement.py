@@ -27,6 +27,7 @@ NEEDS = {
 """What each picture is made of."""
 STAGES = {"dynamics": (0.0, 1.0), "capture": (0.0, 0.9)}
 FEW, PAIRS = 16, 6
+NARROW = {"orbits": {"pairs": 1}, "convergence": {"labels": False}}
 OVER_ALL = ("participation_ratio",)
 """Quantities of all tokens together."""
 
@@ -86,11 +87,11 @@ class Wanted:
                 report(0.0, name)
                 run.found.put(self.key(name, run), _made(name, run, self.options(name, run), staged(report, STAGES)))
 
-    def draw(self, run: Run) -> Drawing:
-        """The picture, of what is there."""
+    def draw(self, run: Run, narrow: bool = False) -> Drawing:
+        """The picture, of what is there; where there is little room, one pair of components and no words at the side."""
         parts = [run.found.get(self.key(name, run)) for name in NEEDS[self.kind]]
         given = [run.emb, run.out] if self.kind == "waterfall" else parts
-        return getattr(ll.figures, self.kind)(*given, **self.drawn())
+        return getattr(ll.figures, self.kind)(*given, **self.drawn(), **(NARROW.get(self.kind, {}) if narrow else {}))
 
     def drawn(self) -> dict[str, Any]:
         """The options of the figure."""

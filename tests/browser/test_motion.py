@@ -33,6 +33,7 @@ def test_a_umap_is_made_beside_the_run_kept_and_cancelled_with_the_components_st
     expect(page.get_by_role("radio", name="PCA")).to_be_checked()
     assert page.evaluate(AXIS).startswith("PC 1")
     page.get_by_text("UMAP", exact=True).click()
+    page.evaluate("document.activeElement.blur()")
     page.keyboard.press("Home")  # the page stays alive
     expect(page.locator("#now-iteration")).to_have_text("Iteration 0")
     expect(notes).to_contain_text("UMAP: distances and loops in it are not evidence", timeout=90_000)
@@ -93,9 +94,9 @@ def test_motion_is_worked_out_when_it_is_opened_and_described_for_those_who_do_n
     page.keyboard.press("Enter")
     expect(opener).to_have_attribute("aria-expanded", "true")
     frame = page.locator("#motion-frame")
-    expect(frame).to_have_attribute("aria-label", re.compile("^Motion: length of the step to this state"))
+    expect(frame).to_have_attribute("aria-label", re.compile("^Motion: Length of the step to this state"))
     dashboard.pick("motion-y", "Norm of the state")
-    expect(frame).to_have_attribute("aria-label", re.compile("^Motion: norm of the state"))
+    expect(frame).to_have_attribute("aria-label", re.compile("^Motion: Norm of the state"))
     page.locator("#motion-kind").get_by_role("radio", name="Quantity").focus()
     page.keyboard.press("ArrowRight")
     expect(frame).to_have_attribute("aria-label", re.compile("26 tokens by iterations"))
@@ -105,8 +106,8 @@ def test_motion_is_worked_out_when_it_is_opened_and_described_for_those_who_do_n
     page.wait_for_function(f"{MOTION}.layout.shapes[0].x0 === -0.5")
     for name, says in (("Spectrum", "Leading eigenvalues"), ("Other starts", "16 initial states")):
         page.locator("#motion-kind").get_by_text(name, exact=True).click()
-        expect(frame).to_have_attribute("aria-label", re.compile(says))
-    page.get_by_label("Initial states").fill("1")
+        expect(frame).to_have_attribute("aria-label", re.compile(says), timeout=20_000)
+    page.get_by_role("textbox", name="Initial states").fill("1")
     expect(page.locator("#motion-text")).to_contain_text("expected two starts or more, got 1")
     with page.expect_download() as waiting:
         page.locator("#motion-kind").get_by_text("Orbits", exact=True).click()
