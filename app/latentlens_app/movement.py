@@ -88,7 +88,7 @@ class Wanted:
                 run.found.put(self.key(name, run), _made(name, run, self.options(name, run), staged(report, STAGES)))
 
     def draw(self, run: Run, narrow: bool = False) -> Drawing:
-        """The picture, of what is there; where there is little room, one pair of components and no words at the side."""
+        """The picture, of what is there; in little room one pair of components and no words at the side."""
         parts = [run.found.get(self.key(name, run)) for name in NEEDS[self.kind]]
         given = [run.emb, run.out] if self.kind == "waterfall" else parts
         return getattr(ll.figures, self.kind)(*given, **self.drawn(), **(NARROW.get(self.kind, {}) if narrow else {}))

@@ -59,9 +59,7 @@ def test_regions_are_the_slices_leaders_in_their_colours(run, found):
     heat = drawing.plotly().data[0]
     kinds = sorted(set(marks.slots.ravel().tolist()))
     assert heat.name == "regions"
-    assert [heat.colorscale[2 * n][1] for n in range(len(kinds))] == [
-        tint(slot, False) for slot in kinds
-    ]
+    assert [heat.colorscale[2 * n][1] for n in range(len(kinds))] == [tint(slot, False) for slot in kinds]
     assert drawing.plotly().data[-1].name == "playhead"
     assert "slice" in drawing.describe()
     assert "9 x 9 points" in drawing.describe()
