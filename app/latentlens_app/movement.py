@@ -27,7 +27,7 @@ NEEDS = {
 """What each picture is made of."""
 STAGES = {"dynamics": (0.0, 1.0), "capture": (0.0, 0.9)}
 FEW, PAIRS = 16, 6
-NARROW = {"orbits": {"pairs": 1}, "convergence": {"labels": False}}
+NARROW: dict[str, dict[str, Any]] = {"orbits": {"pairs": 1}, "convergence": {"labels": False}}
 OVER_ALL = ("participation_ratio",)
 """Quantities of all tokens together."""
 
