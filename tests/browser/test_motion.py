@@ -117,7 +117,11 @@ def test_motion_is_worked_out_when_it_is_opened_and_described_for_those_who_do_n
 
 
 def test_other_starts_can_be_cancelled(visit: Callable, slow_url: str):
-    page = visit(slow_url).page
+    dashboard = visit(slow_url)
+    page = dashboard.page
+    page.get_by_label("Iterations", exact=True).fill("200")
+    page.get_by_role("button", name="Run", exact=True).click()
+    dashboard.is_at(200)
     page.get_by_role("button", name="Motion", exact=True).click()
     page.locator("#motion-kind").get_by_text("Other starts", exact=True).click()
     expect(page.locator("#motion-text")).to_have_text(re.compile(r"Iterating, \d+%"))
