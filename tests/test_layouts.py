@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 from test_trust import a_run, cloud
+from tqdm import tqdm
 
 import latentlens as ll
 from latentlens.embeddings.neighbours import memberships, nearest
@@ -90,6 +92,24 @@ def test_progress_tells_of_every_epoch_and_a_cancel_in_the_middle_ends_the_fit(r
         ll.embed(runs[0], "umap", progress=stop)
     assert seen[-1] == 0.5
     assert numba.get_num_threads() == threads
+
+
+def test_a_cancelled_layout_lets_go_of_the_lock_of_all_bars(runs):
+    """Where it was kept, the next bar of any other thread waited for ever."""
+
+    def cancelled():
+        def report(share, what):
+            if what == "umap" and share > 0.1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            ll.embed(runs[0], "umap", n_components=2, progress=report)
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(cancelled).result()
+        lock = tqdm.get_lock().th_lock
+        assert lock.acquire(timeout=5)
+        lock.release()
 
 
 def test_nothing_is_printed(runs, capfd):

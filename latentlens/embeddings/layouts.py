@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from tqdm import tqdm
 
 from latentlens.embeddings.neighbours import memberships, nearest
 from latentlens.errors import EmbeddingError
@@ -135,6 +136,8 @@ def _fitted(
             warnings.filterwarnings("ignore", message=".*not an NNDescent object", category=UserWarning)
             out = fit.fit_transform(points)
     except _Ended:
+        # tqdm's bar is stopped while it holds the lock of all bars, and would never let go of it
+        tqdm.get_lock().release()
         raise bar.reason from None  # type: ignore[misc]
     finally:
         numba.set_num_threads(threads)
