@@ -95,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     _add_reading(figure)
     figure.set_defaults(position=None)  # the last, or in a figure of all tokens: none is marked
     figure.add_argument("--out", required=True, metavar="FILE", help=f"ends in {', '.join(names.SUFFIXES)}")
+    figure.add_argument("--marks", action="store_true", help="mark the candidates in a map: anchors, arrows, regions")
     figure.add_argument("--style", default="default", help=", ".join(names.STYLES))
     figure.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the figure, e.g. mode=line"
@@ -183,27 +184,14 @@ def run_figure(args: argparse.Namespace) -> None:
     names.check_style(args.style)
     out = names.check_suffix(args.out)
     options = dict(_option(text) for text in args.option)
-    if args.kind in (*names.OF_MOTION, "orbits") and (args.lens != "coda" or args.track):
+    if "readout" not in names.DRAWN_FROM[args.kind] and (args.lens != "coda" or args.track):
         raise FigureError(f"expected no --lens and no --track for {args.kind}, which takes none: leave them out")
-    marked = {} if args.position is None else {"mark": args.position}
-    args.position = -1 if args.position is None else args.position
-    whole = {"grid": marked, "convergence": marked, "path_independence": {}}
-    extra = whole.get(args.kind, {"position": args.position})
-    traj = _captured(args, [args.prompt])
-    import latentlens as ll
+    model = _ready(args, [args.prompt])
+    from latentlens.drawing import Made, drawing
 
-    if args.kind in names.OF_MOTION:
-        drawing = getattr(ll.figures, args.kind)(_moved(args, traj, options), **{**extra, **options})
-    elif args.kind == "orbits":
-        emb = ll.embed(traj, n_components=min(6, traj.states.shape[-1]))
-        drawing = ll.figures.orbits(emb, ll.dynamics(traj), **{**extra, **options})
-    elif args.kind == "waterfall":
-        drawing = ll.figures.waterfall(ll.embed(traj), _decoded(args, traj), **{**extra, **options})
-    elif args.kind == "map":
-        drawing = ll.figures.map(ll.embed(traj), readout=_decoded(args, traj), **options)
-    else:
-        drawing = getattr(ll.figures, args.kind)(_decoded(args, traj), **{**extra, **options})
-    drawing.save(out, style=args.style)
+    asked = {name: getattr(args, name) for name in ("prompt", "iterations", "seed", "lens", "track", "position")}
+    made = Made(args.kind, model, **asked, marked=args.marks, options=options)
+    drawing(made).save(out, style=args.style)
     print(out)
 
 
@@ -246,20 +234,28 @@ def _loaded(args: argparse.Namespace, prompts: list[str]) -> Any:
     return ll.load(args.model)
 
 
-def _captured(args: argparse.Namespace, prompts: list[str]) -> Any:
-    """Load and run; a saved lens is read before the run."""
+def _ready(args: argparse.Namespace, prompts: list[str]) -> Any:
+    """The model, with the lens and the position checked: whatever can be refused is refused before a run."""
     model = _loaded(args, prompts)
     import latentlens as ll
     from latentlens.lenses import find_lens
 
     if "lens" in args:
         args.lens = find_lens(args.lens)
-    if "position" in args and model.tokenizer is not None:
+    if getattr(args, "position", None) is not None and model.tokenizer is not None:
         length = len(model.tokenizer.encode(prompts[0]))
         if not -length <= args.position < length:
             raise ll.errors.ReadoutError(
                 f"expected a position from {-length} to {length - 1} for this prompt, got {args.position}"
             )
+    return model
+
+
+def _captured(args: argparse.Namespace, prompts: list[str]) -> Any:
+    """Load and run."""
+    model = _ready(args, prompts)
+    import latentlens as ll
+
     return ll.capture(model, prompts, iterations=args.iterations, seed=args.seed)
 
 
@@ -267,25 +263,6 @@ def _decoded(args: argparse.Namespace, traj: Any, statistics: Sequence[str] = ()
     import latentlens as ll
 
     return ll.decode(traj, args.lens, track=args.track, also=None if args.track else "truth", statistics=statistics)
-
-
-def _moved(args: argparse.Namespace, traj: Any, options: dict[str, Any]) -> Any:
-    """What a figure of motion is drawn from; Jacobians and fixed points are only worked out where they are drawn."""
-    import latentlens as ll
-    from latentlens.figures.kinds.labels import iteration_ticks
-    from latentlens.figures.kinds.motion import ASKED
-
-    if args.kind == "path_independence":
-        return ll.path_independence(
-            traj.needs_model(), args.prompt, positions=[args.position], iterations=traj.iterations, seed=args.seed
-        )
-    y = str(options.get("y", options.get("color")))
-    wanted: dict[str, Any] = {}
-    if args.kind == "spectrum" or ASKED.get(y, "").startswith("spectra"):
-        wanted = {"spectra": iteration_ticks(0, traj.iterations), "positions": [args.position]}
-    elif y in ASKED:
-        wanted = {"fixed_point": True}
-    return ll.dynamics(traj, **wanted)
 
 
 def _read_prompts(path: Path) -> list[str]:

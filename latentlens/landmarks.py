@@ -35,6 +35,7 @@ class Landmarks:
     Attributes:
         anchors: what `anchors` returns.
         arrows: token id to what `arrow` returns, `[component]`, logits per state unit, at the state that is named.
+        slopes: token id to the length of the whole gradient, of which a map shows what lies in its plane.
         regions: what `regions` returns, or None.
         prompt, iteration, position: the state that the arrows and the slice go through.
         components: the two components of the slice.
@@ -42,6 +43,7 @@ class Landmarks:
 
     anchors: xr.Dataset
     arrows: dict[int, Float[np.ndarray, component]]
+    slopes: dict[int, float]
     regions: xr.Dataset | None
     prompt: int
     iteration: int
@@ -58,6 +60,7 @@ def mark(
     iteration: int = -1,
     position: int = -1,
     components: tuple[int, int] = (1, 2),
+    tokens: Sequence[int] | None = None,
     arrows: int = ARROWS,
     size: int | None = 24,
     lens: Lens | str | None = None,
@@ -69,6 +72,7 @@ def mark(
         readout: what `decode` returns for the trajectory, through the same lens.
         prompt, iteration, position: the state that the arrows start from and the slice goes through.
         components: the two components that the map shows.
+        tokens: ids of those that get an anchor; None is every token that leads somewhere.
         arrows: for how many of its likeliest tokens to say which way their logits grow.
         size: points along each side of the slice that says who would lead elsewhere, at most 48; None for no slice.
 
@@ -81,15 +85,20 @@ def mark(
     >>> found.regions.top_token.shape, found.iteration, found.position
     ((4, 4), 4, 3)
     """
-    there = anchors(emb, readout)
+    there = anchors(emb, readout, tokens)
     _, at, place = _held(traj, prompt, iteration, position)
     state: dict[str, Any] = {"prompt": prompt, "iteration": at, "position": place}
     best = readout.top_token.isel(prompt=prompt, position=place).sel(iteration=at).values
     if isinstance(arrows, bool) or not isinstance(arrows, int) or not 0 <= arrows <= len(best):
         raise EmbeddingError(f"expected arrows from 0 to {len(best)}, the top_k of the readout, got {arrows!r}")
-    grow = {int(token): arrow(emb, traj, int(token), lens=lens, **state) for token in best[:arrows] if token >= 0}
+    grow, slopes = {}, {}
+    if arrows:
+        _check_linear(emb)
+    for token in (int(token) for token in best[:arrows] if token >= 0):
+        gradient = _gradient(traj, token, lens=lens, **state)
+        grow[token], slopes[token] = _projected(emb, gradient), float(gradient.norm())
     area = None if size is None else regions(emb, traj, components=components, size=size, lens=lens, **state)
-    return Landmarks(there, grow, area, prompt, at, place, components)
+    return Landmarks(there, grow, slopes, area, prompt, at, place, components)
 
 
 def anchors(emb: Embedding, readout: xr.Dataset, tokens: Sequence[int] | None = None) -> xr.Dataset:
@@ -117,9 +126,10 @@ def anchors(emb: Embedding, readout: xr.Dataset, tokens: Sequence[int] | None = 
         )
     if readout.attrs.get("random_start"):
         leads = np.where(coords.iteration.values[None, :, None] == 0, -1, leads)
-    wanted = np.unique(leads[leads >= 0]) if tokens is None else np.asarray(tokens)
+    wanted = np.unique(leads[leads >= 0]) if tokens is None else np.asarray(tokens, dtype=int)
     centroids = [coords.values[leads == token].mean(0) if (leads == token).any() else np.nan for token in wanted]
-    middle = np.stack([np.broadcast_to(c, coords.sizes["component"]) for c in centroids])
+    width = coords.sizes["component"]
+    middle = np.array([np.broadcast_to(c, width) for c in centroids]).reshape(-1, width)
     return xr.Dataset(
         {
             "token": ("candidate", wanted, {"units": "token id"}),
@@ -157,17 +167,7 @@ def arrow(
     (3,)
     """
     _check_linear(emb)
-    states, at, place = _held(traj, prompt, iteration, position)
-    chosen = find_lens(lens)
-    with torch.enable_grad():
-        state = states[None].to(traj.needs_model().device).clone().requires_grad_()
-        logits = _reader(traj, prompt, chosen, at)(state)[0, place, token].float()
-        if not logits.requires_grad:
-            raise EmbeddingError(
-                f"expected a lens with a gradient for an arrow, got {chosen.name!r}: use the logit lens"
-            )
-        (gradient,) = torch.autograd.grad(logits, state)
-    return (emb.components[: emb.coords.sizes["component"]] @ gradient[0, place].double().cpu()).numpy()
+    return _projected(emb, _gradient(traj, token, prompt=prompt, iteration=iteration, position=position, lens=lens))
 
 
 def regions(
@@ -213,6 +213,27 @@ def regions(
         coords={"x": axes[0].numpy(), "y": axes[1].numpy()},
         attrs={"slice": f"a slice through the state of prompt {prompt}, iteration {at}, position {place}"},
     )
+
+
+def _gradient(
+    traj: Trajectory, token: int, *, prompt: int, iteration: int, position: int, lens: Lens | str | None
+) -> Float[Tensor, d_model]:
+    """Of a token's logit by one position's state, the others held."""
+    states, at, place = _held(traj, prompt, iteration, position)
+    chosen = find_lens(lens)
+    with torch.enable_grad():
+        state = states[None].to(traj.needs_model().device).clone().requires_grad_()
+        logits = _reader(traj, prompt, chosen, at)(state)[0, place, token].float()
+        if not logits.requires_grad:
+            raise EmbeddingError(
+                f"expected a lens with a gradient for an arrow, got {chosen.name!r}: use the logit lens"
+            )
+        (gradient,) = torch.autograd.grad(logits, state)
+    return gradient[0, place].double().cpu()
+
+
+def _projected(emb: Embedding, gradient: Float[Tensor, d_model]) -> Float[np.ndarray, component]:
+    return (emb.components[: emb.coords.sizes["component"]] @ gradient).numpy()
 
 
 def _check_linear(emb: Embedding) -> None:

@@ -14,20 +14,20 @@ from latentlens.errors import FigureError, LatentLensError, LensError
 LENSES = ("coda", "logit")
 FITTED = ("tuned", "jacobian")
 LENS_FILE = ".safetensors"
-FIGURES = (
-    "stream",
-    "map",
-    "grid",
-    "line",
-    "motion",
-    "convergence",
-    "spectrum",
-    "path_independence",
-    "orbits",
-    "waterfall",
-)
-OF_MOTION = ("motion", "convergence", "spectrum", "path_independence")
-"""Figures of what `dynamics` or `path_independence` says, which take no lens."""
+DRAWN_FROM = {
+    "stream": ("readout",),
+    "map": ("layout", "readout", "marks"),
+    "grid": ("readout",),
+    "line": ("readout",),
+    "motion": ("motion",),
+    "convergence": ("motion",),
+    "spectrum": ("motion",),
+    "path_independence": ("starts",),
+    "orbits": ("pairs", "motion"),
+    "waterfall": ("layout", "readout"),
+}
+"""Every figure, and what a command makes for it; without a readout it takes no lens."""
+FIGURES = tuple(DRAWN_FROM)
 SUFFIXES = (".pdf", ".svg", ".png", ".html")
 STYLES = ("default", "neurips", "icml", "icml-wide", "iclr", "acl", "acl-wide")
 

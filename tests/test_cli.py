@@ -151,6 +151,16 @@ def test_a_position_frames_a_row_of_all_tokens_and_chooses_one_elsewhere(capsys,
     assert saved(capsys, tmp_path, "motion") != saved(capsys, tmp_path, "motion", "--position", "1")
 
 
+def test_a_map_marks_its_candidates_and_the_position_that_is_drawn_strongly(capsys, tmp_path):
+    plain, marked = (saved(capsys, tmp_path, "map", *more) for more in ((), ("--marks",)))
+    assert 'id="anchor"' not in plain
+    assert 'id="anchor"' in marked
+    assert saved(capsys, tmp_path, "map", "--position", "1") != plain
+    words = ("--model", "walks", "--prompt", PROMPT, "--iterations", "4", "--out", str(tmp_path / "g.svg"), "--marks")
+    said = "expected --marks for map only, got it for grid: leave it out"
+    assert run(capsys, "figure", "grid", *words) == (2, "", f"latentlens: {said}\n")
+
+
 def test_dynamics_is_asked_for_what_is_drawn(capsys, tmp_path):
     assert "spectral radius" in saved(capsys, tmp_path, "motion", "--option", "y=spectral_radius")
     assert "comes to rest" in saved(capsys, tmp_path, "motion", "--option", "y=distance_to_fixed_point")

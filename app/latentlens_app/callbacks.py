@@ -20,6 +20,7 @@ from latentlens_app.controls import LENS_IN_FILE
 from latentlens_app.desk import Desk
 from latentlens_app.examples import FOR_WALKS, another_walk
 from latentlens_app.layouts import Layout
+from latentlens_app.marking import code as code_of_marks
 from latentlens_app.movement import Wanted
 from latentlens_app.tokens import strip
 from latentlens_app.views import about, followed_at, live
@@ -188,6 +189,7 @@ def write_python(
     dims: str = "2",
     color: str = "iteration",
     moved: Told = None,
+    marks: Told = None,
 ) -> tuple[str, str]:
     """The Python that makes what is on the page, to read and to copy."""
     if not shown:
@@ -196,7 +198,8 @@ def write_python(
     drawn: dict[str, Any] = {"dims": int(dims)} if dims != "2" and layout.dims != 2 else {}
     drawn |= {"color": color} if color == "top" else {}
     panel = Wanted(**moved["wanted"]) if moved and moved["key"] == shown["key"] and not moved["why"] else None
-    code = python_of(desk.run(shown), position or 0, layout, panel, **drawn)
+    run, place = desk.run(shown), position or 0
+    code = python_of(run, place, layout, panel, code_of_marks(run, marks, laid, place), **drawn)
     return code, code
 
 
@@ -241,4 +244,4 @@ def connect(app: Dash, desk: Desk) -> None:
     )
     code = (Output("python", "children"), Output("copy", "value"))
     chosen = (Input("layout", "data"), Input("map-dims", "value"), Input("map-color", "value"), Input("moved", "data"))
-    on(write_python, *code, Input("position", "data"), Input("shown", "data"), *chosen)
+    on(write_python, *code, Input("position", "data"), Input("shown", "data"), *chosen, Input("marks", "data"))

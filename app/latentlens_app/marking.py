@@ -16,6 +16,7 @@ import latentlens as ll
 from latentlens_app.desk import Desk
 from latentlens_app.jobs import Report
 from latentlens_app.layouts import Layout, shown_layout
+from latentlens_app.movement import named
 from latentlens_app.runs import Run
 from latentlens_app.sides import begin, busy_with, let_go
 from latentlens_app.style import aria
@@ -92,17 +93,23 @@ def _why_not(layout: Layout, dims: str) -> str:
 def make_marks(run: Run, wanted: dict[str, Any], report: Report) -> None:
     """Work out what is checked, and keep it with the run."""
     report(0.0, "mark")
-    found = ll.mark(
-        shown_layout(run, wanted),
-        run.traj,
-        run.out,
-        iteration=wanted["at"],
-        position=wanted["position"],
-        arrows=int(wanted["arrow"]),
-        size=SIZE if wanted["regions"] else None,
-        lens=run.ask.lens,
-    )
-    run.found.put(_key(run, wanted), found)
+    run.found.put(_key(run, wanted), ll.mark(shown_layout(run, wanted), run.traj, run.out, **options(run, wanted)))
+
+
+def options(run: Run, wanted: dict[str, Any]) -> dict[str, Any]:
+    """How latentlens is asked for what is checked."""
+    where = {"iteration": wanted["at"], "position": wanted["position"]} if wanted["at"] >= 0 else {}
+    none: dict[str, Any] = {} if wanted["anchors"] else {"tokens": []}
+    size = SIZE if wanted["regions"] else None
+    return {**where, **none, "arrows": int(wanted["arrow"]), "size": size, "lens": run.ask.lens}
+
+
+def code(run: Run, marks: Told, laid: Told, position: int) -> list[str]:
+    """The Python that makes the marks of the map that is shown; nothing where it has none."""
+    if not laid or marked(run, laid, position, marks) is None:
+        return []
+    assert marks is not None  # marked says so
+    return [f"marks = ll.mark(emb, traj, out{named(options(run, marks['wanted']))})"]
 
 
 def found_marks(run: Run, wanted: dict[str, Any]) -> Any:

@@ -255,6 +255,6 @@ def waterfall(emb: Embedding, readout: xr.Dataset | None = None, **options: Any)
     >>> import latentlens as ll
     >>> traj = ll.capture(ll.load("walks"), "2 steps from Ann", iterations=4)
     >>> ll.figures.waterfall(ll.embed(traj), ll.decode(traj)).table().shape[0]
-    20
+    16
     """
     return KINDS["waterfall"].make(**options).of(emb, readout)

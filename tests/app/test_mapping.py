@@ -7,7 +7,7 @@ import threading
 import dash
 import numpy as np
 import pytest
-from latentlens_app import callbacks, mapping, sides
+from latentlens_app import callbacks, mapping, marking, sides
 from latentlens_app.desk import Desk
 from latentlens_app.layouts import Layout, lay_out, layout_of
 from latentlens_app.runs import Run
@@ -99,3 +99,23 @@ def test_a_layout_stops_where_its_progress_callable_raises(run: Run):
     with pytest.raises(KeyError):
         lay_out(run, wanted, report)
     assert layout_of(run, wanted) is None
+
+
+@pytest.mark.parametrize("anchors", [True, False])
+def test_the_python_of_the_marks_makes_the_same_and_only_what_is_checked(
+    desk: Desk, run: Run, shown: dict, anchors: bool
+):
+    laid, _ = mapping.choose_layout(desk, *PCA, 3, shown, None, None)
+    marks, told, _ = marking.choose_marks(desk, anchors, True, True, 2, 3, laid, "2", None)
+    desk.jobs.wait(told["id"], 60)
+    found = marking.found_marks(run, marks["wanted"])
+    assert (found.anchors.sizes["candidate"] > 0) is anchors
+    code, _ = callbacks.write_python(desk, 3, shown, laid, marks=marks)
+    assert "readout=out, landmarks=marks" in code
+    names: dict = {}
+    exec("\n".join(line for line in code.splitlines() if "figures" not in line), names)
+    assert names["marks"].anchors.identical(found.anchors)
+    assert names["marks"].regions.identical(found.regions)
+    assert names["marks"].arrows.keys() == found.arrows.keys()
+    _, _, notes = mapping.show_map(desk, 3, LOOK, "2", "iteration", laid, marks)
+    assert ("centre of the states" in notes[-1].children) is anchors

@@ -8,14 +8,13 @@ import time
 import numpy as np
 import pytest
 import torch
-from walker import PATHS, laid_out, moved
+from walker import OF_MOTION, PATHS, laid_out, moved
 
 import latentlens as ll
 from latentlens.figures.escape import visible
 from latentlens.figures.kinds.grid import cells
 from latentlens.figures.kinds.stream import wide
 from latentlens.figures.style import DARK, LIGHT, luminance, on_ramp, readable_on, slot_colour
-from latentlens.names import OF_MOTION
 
 
 def named(figure, name):

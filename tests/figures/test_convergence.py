@@ -10,6 +10,7 @@ import torch
 import toys
 from maps import linear, travel
 from test_escape import HOSTILE, Hostile, strings
+from walker import assert_within_the_page
 
 import latentlens as ll
 from latentlens.errors import FigureError
@@ -119,12 +120,7 @@ def test_tokens_are_shown_and_not_run(tmp_path):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_no_text_reaches_over_the_edge_of_any_page(dyn, style):
-    page = ll.figures.convergence(dyn).matplotlib(style)
-    page.draw_without_rendering()
-    box, (width, height) = page.get_tightbbox(), page.get_size_inches()
-    assert min(box.x0, box.y0) > -0.01
-    assert box.x1 < width + 0.01
-    assert box.y1 < height + 0.01
+    assert_within_the_page(ll.figures.convergence(dyn).matplotlib(style))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 from pypdf import PdfReader
-from walker import WORDS
+from walker import WORDS, assert_within_the_page
 
 import latentlens as ll
 from latentlens.errors import FigureError
@@ -186,12 +186,7 @@ def test_matplotlib_draws_what_the_table_says(several):
 @pytest.mark.parametrize("style", STYLES)
 def test_no_text_reaches_over_the_edge_of_any_page(several, style, tmp_path):
     drawing = ll.figures.line(several.out, y="prob")
-    page = drawing.matplotlib(style)
-    page.draw_without_rendering()
-    box, (width, height) = page.get_tightbbox(), page.get_size_inches()
-    assert min(box.x0, box.y0) > -0.01
-    assert box.x1 < width + 0.01
-    assert box.y1 < height + 0.01
+    assert_within_the_page(drawing.matplotlib(style))
     path = drawing.save(tmp_path / "line.pdf", style=style)
     assert float(PdfReader(path).pages[0].mediabox.width) == pytest.approx(72 * PAPERS[style].width)
 

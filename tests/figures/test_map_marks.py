@@ -11,6 +11,7 @@ from toys import Halving
 import latentlens as ll
 from latentlens.errors import EmbeddingError, FigureError
 from latentlens.figures.browser.page import tint
+from latentlens.figures.escape import for_browser
 from latentlens.figures.style import token_slots
 
 QUIET = {"progress": False}
@@ -55,11 +56,15 @@ def test_regions_are_the_slices_leaders_in_their_colours(run, found):
     drawing = ll.figures.map(emb, out, found, color="top")
     slots, top = token_slots(out), found.regions.top_token.values
     marks = drawing.table().attrs["marks"]
-    assert marks.slots.tolist() == [[slots.get(int(t), -1) for t in row] for row in top]
+    assert marks.leaders.slot.to_numpy()[marks.regions].tolist() == [
+        [slots.get(int(t), -1) for t in row] for row in top
+    ]
+    assert marks.leaders.share.tolist() == sorted((np.mean(top == t) for t in np.unique(top)), reverse=True)
     heat = drawing.plotly().data[0]
-    kinds = sorted(set(marks.slots.ravel().tolist()))
     assert heat.name == "regions"
-    assert [heat.colorscale[2 * n][1] for n in range(len(kinds))] == [tint(slot, False) for slot in kinds]
+    assert [heat.colorscale[2 * n][1] for n in range(len(marks.leaders))] == [
+        tint(int(slot), False) for slot in marks.leaders.slot
+    ]
     assert drawing.plotly().data[-1].name == "playhead"
     assert "slice" in drawing.describe()
     assert "9 x 9 points" in drawing.describe()
@@ -82,7 +87,7 @@ def test_a_slice_and_arrows_can_be_left_out(run):
     assert few.regions is None
     assert few.arrows == {}
     marks = ll.figures.map(emb, out, few).table().attrs["marks"]
-    assert marks.slots is None
+    assert marks.regions is None
     assert len(marks.arrows) == 0
     assert "slice" not in marks.note
     assert "arrows" not in marks.note
@@ -99,3 +104,27 @@ def test_landmarks_that_do_not_fit_are_refused(run, found):
         ll.figures.map(emb, out, out).table()
     with pytest.raises(EmbeddingError, match="^expected arrows from 0 to 6, the top_k of the readout, got 7$"):
         ll.mark(emb, traj, out, arrows=7)
+
+
+def test_a_map_says_how_much_of_a_gradient_it_shows(run, found):
+    """The logits are the state: a whole gradient is a unit vector, and its share in a plane what two components have."""
+    _, emb, out = run
+    marks = ll.figures.map(emb, out, found).table().attrs["marks"]
+    exact = [float(np.hypot(*emb.components[:2, token])) for token in found.arrows]
+    assert marks.arrows.kept.tolist() == pytest.approx(exact, abs=1e-6)
+    assert "of the gradient lies in this plane" in marks.note
+
+
+def test_every_arrow_is_named_and_its_candidate_keeps_its_anchor(run, found):
+    _, emb, out = run
+    drawing = ll.figures.map(emb, out, found)
+    marks = drawing.table().attrs["marks"]
+    assert set(marks.anchors.text[:3]) == set(marks.arrows.text)
+    names = [note.text for note in drawing.plotly().layout.annotations if note.name == "arrow-name"]
+    assert names == [for_browser(text) for text in marks.arrows.text]
+
+
+def test_a_mark_has_no_colour_that_the_states_of_the_map_have_not(walked):
+    emb, out = ll.embed(walked.traj, **QUIET), walked.out
+    table = ll.figures.map(emb, out, ll.mark(emb, walked.traj, out, size=None, arrows=0), color="top").table()
+    assert set(table.attrs["marks"].anchors.slot) <= set(table.slot) | {-1}

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from maps import linear, rotation, travel
-from walker import laid_out
+from walker import PATHS, assert_within_the_page, laid_out
 
 import latentlens as ll
 from latentlens.errors import FigureError
 from latentlens.figures.escape import for_browser
+from latentlens.names import STYLES
 
 QUIET = {"progress": False}
 
@@ -23,7 +24,7 @@ def six(walked):
 
 
 def test_each_pair_is_the_embeddings_own_path_from_its_last_state(walked, six):
-    table = ll.figures.orbits(six, position=3).table()
+    table = ll.figures.orbits(six, position=3, start=0).table()
     path = six.coords.values[0, :, 3].astype(float)
     assert table.pair.unique().tolist() == [1, 2, 3]
     for pair in (1, 2, 3):
@@ -44,6 +45,18 @@ def test_about_its_tail_a_rotation_is_a_circle_around_zero():
     assert begun.iteration.tolist() == list(range(12, 24))
 
 
+def test_a_random_start_is_left_out_unless_it_is_asked_for(walked, walk):
+    assert laid_out(walked, "orbits").table().iteration.min() == 1
+    assert laid_out(walked, "waterfall", start=0).table().iteration.min() == 0
+    assert laid_out(walk(random_start=False), "waterfall").table().iteration.min() == 0
+
+
+@pytest.mark.parametrize("kind", PATHS)
+@pytest.mark.parametrize("style", STYLES)
+def test_nothing_reaches_over_the_edge_of_any_page(walked, kind, style):
+    assert_within_the_page(laid_out(walked, kind).matplotlib(style))
+
+
 def test_panels_have_one_scale_on_both_axes(walked):
     drawing = laid_out(walked, "orbits")
     layout = drawing.plotly().layout
@@ -53,7 +66,7 @@ def test_panels_have_one_scale_on_both_axes(walked):
 
 
 def test_a_waterfall_has_every_tokens_own_path_from_its_last_state(walked):
-    table = laid_out(walked, "waterfall", tokens=99, components=(3, 1)).table()
+    table = laid_out(walked, "waterfall", tokens=99, components=(3, 1), start=0).table()
     coords = walked.emb.coords.values[0].astype(float)
     for position, rows in table.groupby("position"):
         own = coords[:, position] - coords[-1, position]

@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import pytest
 from pypdf import PdfReader
-from walker import PATHS, laid_out, moved
+from walker import OF_MOTION, PATHS, laid_out, moved
 
 import latentlens as ll
 from latentlens.figures.kinds.grid import cells
 from latentlens.figures.kinds.stream import wide
 from latentlens.figures.style import PAPERS
-from latentlens.names import OF_MOTION, STYLES
+from latentlens.names import STYLES
 
 DRAWINGS = [
     ("stream", {}),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from maps import Mapped, linear, rotation
+from walker import assert_within_the_page
 
 import latentlens as ll
 from latentlens.errors import FigureError
@@ -109,12 +110,7 @@ def test_both_backends_draw_two_panels_over_one_axis_with_the_playhead_through_b
 
 @pytest.mark.parametrize("style", STYLES)
 def test_no_text_reaches_over_the_edge_of_any_page(many, style):
-    page = ll.figures.path_independence(many).matplotlib(style)
-    page.draw_without_rendering()
-    box, (width, height) = page.get_tightbbox(), page.get_size_inches()
-    assert min(box.x0, box.y0) > -0.01
-    assert box.x1 < width + 0.01
-    assert box.y1 < height + 0.01
+    assert_within_the_page(ll.figures.path_independence(many).matplotlib(style))
 
 
 REFUSED = [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from maps import linear, rotation, travel
+from walker import assert_within_the_page
 
 import latentlens as ll
 from latentlens.errors import FigureError
@@ -102,12 +103,7 @@ def test_many_prompts_are_drawn_together_and_their_median_radius_is_said(wordy):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_no_text_reaches_over_the_edge_of_any_page(orbit, style):
-    page = ll.figures.spectrum(orbit).matplotlib(style)
-    page.draw_without_rendering()
-    box, (width, height) = page.get_tightbbox(), page.get_size_inches()
-    assert min(box.x0, box.y0) > -0.01
-    assert box.x1 < width + 0.01
-    assert box.y1 < height + 0.01
+    assert_within_the_page(ll.figures.spectrum(orbit).matplotlib(style))
 
 
 REFUSED = [

@@ -74,6 +74,7 @@ def moved(run: Any, kind: str, **options: Any) -> Any:
     return ll.figures.path_independence(found, **options)
 
 
+OF_MOTION = ("motion", "convergence", "spectrum", "path_independence")
 PATHS = ("orbits", "waterfall")
 
 
@@ -83,6 +84,15 @@ def laid_out(run: Any, kind: str, **options: Any) -> Any:
         emb = ll.embed(run.traj, n_components=6, progress=False)
         return ll.figures.orbits(emb, ll.dynamics(run.traj, progress=False), **options)
     return ll.figures.waterfall(run.emb, run.out, **options)
+
+
+def assert_within_the_page(page: Any) -> None:
+    """Nothing of a paper figure reaches over its edges."""
+    page.draw_without_rendering()
+    box, (width, height) = page.get_tightbbox(), page.get_size_inches()
+    assert min(box.x0, box.y0) > -0.01
+    assert box.x1 < width + 0.01
+    assert box.y1 < height + 0.01
 
 
 def competition(iterations: int = 24) -> Tensor:

@@ -18,7 +18,7 @@ from latentlens.figures.base import Figure, option
 from latentlens.figures.kinds.grid import cells
 from latentlens.figures.kinds.line import title_of
 from latentlens.figures.kinds.motion import ASKED
-from latentlens.figures.kinds.places import check_iteration, check_position, check_prompt, lengths_of, texts
+from latentlens.figures.kinds.places import check_position, rows_of, texts
 
 QUANTITIES = ("distance_to_final", "step_norm", "relative_step", "distance_to_fixed_point")
 
@@ -56,10 +56,7 @@ class Convergence(Figure):
                 f"expected dynamics with fixed_point= for color={self.color!r} of convergence, got one without: "
                 f"pass ll.dynamics(traj, {ASKED[self.color]})"
             )
-        prompt = check_prompt(dyn.sizes["prompt"], self.prompt)
-        length, last = int(lengths_of(dyn)[prompt]), int(dyn.iteration.values[-1])
-        check_iteration("playhead", last, self.playhead)
-        here = dyn.isel(prompt=prompt, position=slice(length)).transpose("position", "iteration", ...)
+        prompt, length, last, here = rows_of(dyn, self.prompt, self.playhead)
         values = here[self.color].values.astype(float)
         if not (values > 0).any():
             raise FigureError(f"expected numbers above 0 for color={self.color!r} of convergence, got none")

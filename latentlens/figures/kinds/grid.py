@@ -15,14 +15,7 @@ import xarray as xr
 from latentlens.errors import FigureError
 from latentlens.figures.base import Figure, option
 from latentlens.figures.escape import visible
-from latentlens.figures.kinds.places import (
-    check_iteration,
-    check_position,
-    check_prompt,
-    check_readout,
-    lengths_of,
-    texts,
-)
+from latentlens.figures.kinds.places import check_position, check_readout, rows_of, texts
 from latentlens.figures.style import DARK, LIGHT, RAMPS, on_ramp, readable_on
 
 COLORS = {
@@ -73,10 +66,7 @@ class Grid(Figure):
         prompt, tokens, iterations, random_start, mark, commitment (by position), model, lens.
         """
         check_readout(self.kind, out)
-        prompt = check_prompt(out.sizes["prompt"], self.prompt)
-        length, last = int(lengths_of(out)[prompt]), out.sizes["iteration"] - 1
-        check_iteration("playhead", last, self.playhead)
-        here = out.isel(prompt=prompt, position=slice(length)).transpose("position", "iteration", ...)
+        prompt, length, last, here = rows_of(out, self.prompt, self.playhead)
         top, tokens = here.top_token.values[..., 0], here.token.values
         position, iteration = np.indices(top.shape)
         words = texts(out, tokens)

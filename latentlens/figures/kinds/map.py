@@ -108,7 +108,9 @@ class Map(Figure):
             "random_start": bool(readout.attrs.get("random_start", 0)) if readout is not None else False,
         }
         if landmarks is not None and said is not None:
-            table.attrs["marks"] = marks_of(landmarks, said, coords, self.axes)
+            table.attrs["marks"] = marks_of(
+                landmarks, said, coords, self.axes, table.slot.unique().tolist() if self.color == "top" else None
+            )
             table.attrs["notes"] = [*table.attrs["notes"], table.attrs["marks"].note]
         return table
 

@@ -5,6 +5,7 @@ In: a `Landmarks` and the readout that it was made from. Out: a `Marks`, which b
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 NAMED = 8
 """At most this many anchors are drawn: those of the tokens that lead most states."""
+SAID = 4
+"""So many of those who lead in a slice are named below it."""
 LONGEST = 0.16
 """The length of the longest arrow, as a share of the map's longer side."""
 
@@ -34,20 +37,61 @@ class Marks:
     Attributes:
         anchors: one row a candidate: x, y, states, text, slot.
         arrows: one row a token: x, y (the state), dx, dy (as drawn), text, slot, slope [logits per state unit].
-        slots: `[y, x]`, the palette's place of who would lead; None without a slice; x, y: where.
+        leaders: one row a token that leads somewhere in the slice: text, slot, share of the slice, most first.
+        regions: `[y, x]`, rows of `leaders`; None without a slice. x, y: where.
         note: what has to be said of them below the map.
     """
 
     anchors: pd.DataFrame
     arrows: pd.DataFrame
-    slots: Int[np.ndarray, "y x"] | None
+    leaders: pd.DataFrame
+    regions: Int[np.ndarray, "y x"] | None
     x: Float[np.ndarray, x]
     y: Float[np.ndarray, y]
     note: str
 
 
-def marks_of(landmarks: Landmarks, readout: xr.Dataset, coords: xr.DataArray, axes: tuple[int, ...]) -> Marks:
-    """What is drawn of them in a map of two components."""
+@dataclass(frozen=True, eq=False)
+class _Named:
+    """Tokens' texts and places in the palette; with `shown`, a place that the map's states do not use is "other"."""
+
+    readout: xr.Dataset
+    slots: dict[int, int]
+    shown: frozenset[int] | None
+
+    def table(self, tokens: np.ndarray) -> pd.DataFrame:
+        found = [self.slots.get(int(token), -1) for token in tokens]
+        slots = [slot if self.shown is None or slot in self.shown else -1 for slot in found]
+        names = texts(self.readout, tokens) if len(tokens) else np.empty(0, dtype=object)
+        return pd.DataFrame({"text": names, "slot": slots})
+
+
+def marks_of(
+    landmarks: Landmarks,
+    readout: xr.Dataset,
+    coords: xr.DataArray,
+    axes: tuple[int, ...],
+    shown: Collection[int] | None = None,
+) -> Marks:
+    """What is drawn of them in a map of two components; `shown` are the colours that its states use, if any."""
+    _check(landmarks, coords, axes)
+    named = _Named(readout, token_slots(readout), None if shown is None else frozenset(shown))
+    chosen = [c - 1 for c in axes]
+    arrows = _arrows(landmarks, named, chosen, coords)
+    leaders, regions = _regions(landmarks.regions, named)
+    area = landmarks.regions
+    return Marks(
+        _anchors(landmarks, named, chosen),
+        arrows,
+        leaders,
+        regions,
+        np.empty(0) if area is None else area.x.values,
+        np.empty(0) if area is None else area.y.values,
+        _note(landmarks, readout, arrows, leaders),
+    )
+
+
+def _check(landmarks: Landmarks, coords: xr.DataArray, axes: tuple[int, ...]) -> None:
     if not hasattr(landmarks, "anchors"):
         raise FigureError(f"expected what ll.mark returns as landmarks of map, got {type(landmarks).__name__}")
     if len(axes) != 2 or (landmarks.regions is not None and axes != tuple(landmarks.components)):
@@ -57,76 +101,67 @@ def marks_of(landmarks: Landmarks, readout: xr.Dataset, coords: xr.DataArray, ax
         )
     if landmarks.iteration not in coords.iteration.values:
         raise FigureError(f"expected landmarks at an iteration of the map, got {landmarks.iteration}: embed with it")
-    slots, chosen = token_slots(readout), [c - 1 for c in axes]
-    here = coords.sel(iteration=landmarks.iteration).values[landmarks.prompt, landmarks.position][chosen]
-    area = landmarks.regions
-    places = (
-        np.array([slots.get(int(t), -1) for t in range(int(area.top_token.max()) + 1)]) if area is not None else None
-    )
-    return Marks(
-        _anchors(landmarks, readout, slots, chosen),
-        _arrows(landmarks, readout, slots, chosen, here, coords),
-        None if area is None or places is None else places[area.top_token.values],
-        np.empty(0) if area is None else area.x.values,
-        np.empty(0) if area is None else area.y.values,
-        _note(landmarks, readout),
-    )
 
 
-def _anchors(landmarks: Landmarks, readout: xr.Dataset, slots: dict[int, int], chosen: list[int]) -> pd.DataFrame:
-    """The centroids, those of most states first."""
-    tokens, where = landmarks.anchors.token.values, landmarks.anchors.coordinate.values[:, chosen]
-    rows = pd.DataFrame(
-        {
-            "x": where[:, 0].astype(float),
-            "y": where[:, 1].astype(float),
-            "states": landmarks.anchors.states.values,
-            "text": texts(readout, tokens),
-            "slot": [slots.get(int(token), -1) for token in tokens],
-        }
-    )
-    return rows.dropna(subset=["x"]).sort_values("states", ascending=False, kind="stable").head(NAMED)
+def _anchors(landmarks: Landmarks, named: _Named, chosen: list[int]) -> pd.DataFrame:
+    """The centroids: those of tokens with an arrow first, then those of most states."""
+    tokens, where = landmarks.anchors.token.values, landmarks.anchors.coordinate.values[:, chosen].astype(float)
+    rows = pd.DataFrame({"x": where[:, 0], "y": where[:, 1], "states": landmarks.anchors.states.values})
+    rows = rows.join(named.table(tokens)).assign(plain=[int(token) not in landmarks.arrows for token in tokens])
+    rows = rows.dropna(subset=["x"]).sort_values(["plain", "states"], ascending=[True, False], kind="stable")
+    return rows.drop(columns="plain").head(NAMED)
 
 
-def _arrows(
-    landmarks: Landmarks,
-    readout: xr.Dataset,
-    slots: dict[int, int],
-    chosen: list[int],
-    here: np.ndarray,
-    coords: xr.DataArray,
-) -> pd.DataFrame:
+def _arrows(landmarks: Landmarks, named: _Named, chosen: list[int], coords: xr.DataArray) -> pd.DataFrame:
     """The projected gradients, the longest a fixed share of the map."""
+    here = coords.sel(iteration=landmarks.iteration).values[landmarks.prompt, landmarks.position][chosen]
     tokens = np.array(list(landmarks.arrows), dtype=int)
     way = np.array([landmarks.arrows[int(t)][chosen] for t in tokens]).reshape(-1, 2)
     slope = np.hypot(way[:, 0], way[:, 1])
     points = coords.values[..., chosen]
     side = np.nanmax(np.nanmax(points, (0, 1, 2)) - np.nanmin(points, (0, 1, 2))) or 1.0
     drawn = way * (LONGEST * side / (slope.max() or 1.0)) if len(way) else way
+    kept = slope / [landmarks.slopes[int(t)] or 1.0 for t in tokens]
     return pd.DataFrame(
         {
             "x": np.full(len(tokens), float(here[0])),
             "y": np.full(len(tokens), float(here[1])),
             "dx": drawn[:, 0],
             "dy": drawn[:, 1],
-            "text": texts(readout, tokens) if len(tokens) else np.empty(0, dtype=object),
-            "slot": [slots.get(int(token), -1) for token in tokens],
             "slope": slope,
+            "kept": kept,
         }
-    )
+    ).join(named.table(tokens))
 
 
-def _note(landmarks: Landmarks, readout: xr.Dataset) -> str:
-    """What anchors, arrows and regions mean."""
+def _regions(area: xr.Dataset | None, named: _Named) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Who leads in the slice, most first, and where each does."""
+    if area is None:
+        return named.table(np.empty(0, dtype=int)).assign(share=[]), None
+    tokens, inverse, counts = np.unique(area.top_token.values, return_inverse=True, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    leaders = named.table(tokens[order]).assign(share=counts[order] / counts.sum())
+    return leaders, np.argsort(order)[inverse].reshape(area.top_token.shape)
+
+
+def _note(landmarks: Landmarks, readout: xr.Dataset, arrows: pd.DataFrame, leaders: pd.DataFrame) -> str:
+    """What anchors, arrows and regions mean, and how far to trust them."""
     token = readout.token.values[landmarks.prompt, landmarks.position]
     state = f"the state of {visible(str(texts(readout, token)), 14)} at iteration {landmarks.iteration}"
-    said = ["Crosses: the centre of the states that a token leads"]
-    if landmarks.arrows:
-        said.append(f"arrows: which way a logit grows at {state}")
+    said = ["crosses: the centre of the states that a token leads"] if landmarks.anchors.sizes["candidate"] else []
+    if len(arrows):
+        low, high = arrows.kept.min(), arrows.kept.max()
+        share = f"{high:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}"
+        said.append(
+            f"arrows: which way a logit grows at {state}, their lengths to one another; "
+            f"{share} of the gradient lies in this plane"
+        )
     if landmarks.regions is not None:
         count = landmarks.regions.sizes
+        who = [f"{visible(str(row.text), 14)} {row.share:.0%}" for row in leaders.head(SAID).itertuples()]
         said.append(
-            f"shades: a slice, who would lead if {state} were elsewhere, all else held "
-            f"({count['x']} x {count['y']} points decoded)"
+            f"shades: a slice, who would lead if {state} were elsewhere, all else held ({', '.join(who)}"
+            f"{', others' if len(leaders) > SAID else ''}; {count['x']} x {count['y']} points decoded)"
         )
-    return f"{'; '.join(said)}."
+    joined = "; ".join(said)
+    return f"{joined[:1].upper()}{joined[1:]}."

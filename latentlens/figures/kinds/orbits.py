@@ -42,7 +42,7 @@ class Orbits(Figure):
     position: int = option(-1, "which token; negative ones count from the prompt's own end")
     pairs: int | None = option(None, "how many pairs, at most 3; None is as many as there are", low=1)
     center: str = option("last", "what lies at 0: the last state, or the mean of the tail", choices=CENTERS)
-    start: int = option(0, "the first iteration that is drawn", low=0)
+    start: int | None = option(None, "the first iteration that is drawn; None leaves a random start out", low=0)
 
     def table(self, emb: Embedding, dyn: xr.Dataset | None = None) -> pd.DataFrame:
         """One row an iteration of each pair.
@@ -61,7 +61,7 @@ class Orbits(Figure):
         prompt = check_prompt(coords.sizes["prompt"], self.prompt)
         position = check_position(lengths(coords)[prompt], self.position, prompt)
         path = coords.isel(prompt=prompt, position=position).transpose("iteration", "component").values
-        kept = from_start(coords, self.start)
+        kept = from_start(emb, self.start)
         path = about(path, self.center)[kept]
         rows = [
             pd.DataFrame(
@@ -121,8 +121,10 @@ def lengths(coords: xr.DataArray) -> list[int]:
     return np.isfinite(first).sum(1).tolist()
 
 
-def from_start(coords: xr.DataArray, start: int) -> slice:
-    """The iterations from `start` on; two at least are drawn."""
+def from_start(emb: Embedding, start: int | None) -> slice:
+    """The iterations from `start` on, two at least; None leaves out a random start, whose jump would set the scale."""
+    coords = emb.coords
+    start = int(emb.attrs.get("random_start", 0)) if start is None else start
     where = int(np.searchsorted(coords.iteration.values, start))
     if where > coords.sizes["iteration"] - 2:
         raise FigureError(f"expected start to leave two iterations or more of {int(coords.iteration[-1])}, got {start}")
@@ -164,5 +166,6 @@ def _called(dyn: xr.Dataset, coords: xr.DataArray, prompt: int, position: int) -
     here = dyn.isel(prompt=prompt, position=position)
     said = f"{visible(str(texts(dyn, dyn.token.values[prompt, position])), 14)}: {visible(str(here.label.item()))}"
     if here.label.item() == "orbit":
-        said += f", period {float(here.period):.3g}, strength {float(here.period_strength):.2f}"
+        turns = f", winding {float(here.winding):.2f}" if np.isfinite(here.winding) else ""
+        said += f", period {float(here.period):.3g}, strength {float(here.period_strength):.2f}{turns}"
     return said

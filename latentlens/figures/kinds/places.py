@@ -46,6 +46,15 @@ def lengths_of(out: xr.Dataset) -> np.ndarray:
     return (out.token.values != -1).sum(1)
 
 
+def rows_of(data: xr.Dataset, prompt: int, playhead: int | None) -> tuple[int, int, int, xr.Dataset]:
+    """A prompt, how many tokens and iterations it has, and its numbers by position and iteration, without pads."""
+    chosen = check_prompt(data.sizes["prompt"], prompt)
+    length, last = int(lengths_of(data)[chosen]), int(data.iteration.values[-1])
+    check_iteration("playhead", last, playhead)
+    here = data.isel(prompt=chosen, position=slice(length)).transpose("position", "iteration", ...)
+    return chosen, length, last, here
+
+
 def texts(out: xr.Dataset, ids: Any) -> np.ndarray:
     """The texts of token ids of a readout, as they are."""
     from latentlens.readouts import token_text  # it needs torch, and options are checked without

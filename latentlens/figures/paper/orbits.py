@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.orbits import Orbits, panels
 from latentlens.figures.paper.map import below
-from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, settings, text_size
+from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, settings, text_size, through_zero
 from latentlens.figures.style import LIGHT
 
 
@@ -35,8 +35,7 @@ def draw(figure: Orbits, table: pd.DataFrame, style: str = "default") -> Page:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, last: int) -> Any:
-    axes.axhline(0, color=LIGHT.grid, linewidth=0.6, zorder=1)
-    axes.axvline(0, color=LIGHT.grid, linewidth=0.6, zorder=1)
+    through_zero(axes)
     axes.plot(rows.x, rows.y, color=LIGHT.muted, linewidth=0.7, alpha=0.8, zorder=2, gid="path")
     states = axes.scatter(
         rows.x,

@@ -143,6 +143,12 @@ def colour_bar(page: Page, what: Any, title: str, **place: Any) -> Any:
     return bar
 
 
+def through_zero(axes: Axes) -> None:
+    """Faint lines along both axes."""
+    axes.axhline(0, color=LIGHT.grid, linewidth=0.6, zorder=1)
+    axes.axvline(0, color=LIGHT.grid, linewidth=0.6, zorder=1)
+
+
 def playhead(axes: Axes, iteration: int | None) -> None:
     """A rule at an iteration, if there is one."""
     if iteration is not None:

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.spectrum import ROUND, Spectrum, heading, reach
-from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, settings, text_size
+from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, settings, text_size, through_zero
 from latentlens.figures.style import LIGHT
 
 
@@ -20,8 +20,7 @@ def draw(figure: Spectrum, table: pd.DataFrame, style: str = "default") -> Page:
     with settings(style):
         page = new_page(style, 0.72, most=3.6)
         axes = page.subplots()
-        axes.axhline(0, color=LIGHT.grid, linewidth=0.6, zorder=1)
-        axes.axvline(0, color=LIGHT.grid, linewidth=0.6, zorder=1)
+        through_zero(axes)
         circle = Circle((0, 0), 1, fill=False, edgecolor=LIGHT.muted, linewidth=0.9, zorder=2, gid="unit-circle")
         axes.add_patch(circle)
         points = axes.scatter(

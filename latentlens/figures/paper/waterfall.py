@@ -14,7 +14,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from latentlens.figures.escape import for_paper
 from latentlens.figures.kinds.waterfall import Waterfall, depth_names
 from latentlens.figures.paper.map import below
-from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, settings, text_size
+from latentlens.figures.paper.page import Page, colormap, colour_bar, new_page, page_of, settings, text_size
 from latentlens.figures.style import LIGHT
 
 NAMED = 12
@@ -26,11 +26,11 @@ def draw(figure: Waterfall, table: pd.DataFrame, style: str = "default") -> Page
     last = max(table.attrs["iterations"], 1)
     scale = ScalarMappable(Normalize(0, last), colormap("iteration"))
     with settings(style):
-        page = new_page(style, 0.72, least=2.4, most=4.6)
+        page = new_page(style, 0.6, least=2.1, most=4.2)
         page.set_layout_engine("none")
         axes: Any = page.add_subplot(projection="3d")
-        side = 0.75 / page.get_figwidth()
-        axes.set_position((0.0, 0.02, 1 - side, 0.98))
+        side, left = 1.0 / page.get_figwidth(), 0.2 / page.get_figwidth()
+        axes.set_position((left, 0.0, 1 - side - left, 1.0))
         for position, rows in table.groupby("position"):
             strong = position == table.attrs["position"]
             points = np.column_stack([rows.x, rows.position, rows.y])
@@ -46,7 +46,7 @@ def draw(figure: Waterfall, table: pd.DataFrame, style: str = "default") -> Page
                 axes.plot(*points[:1].T, "o", ms=5, mfc="none", mec=LIGHT.text, mew=0.9, gid="start")
                 axes.plot(*points[-1:].T, "s", ms=4, mfc=LIGHT.text, mec="white", mew=0.5, gid="end")
         _axes(axes, table)
-        place = page.add_axes((1 - 0.8 * side, 0.25, 0.1 / page.get_figwidth(), 0.5))
+        place = page.add_axes((1 - 0.6 / page.get_figwidth(), 0.25, 0.1 / page.get_figwidth(), 0.5))
         bar = colour_bar(page, scale, "iteration", cax=place)
         bar.locator = MaxNLocator(6, integer=True)
         bar.update_ticks()
@@ -56,7 +56,7 @@ def draw(figure: Waterfall, table: pd.DataFrame, style: str = "default") -> Page
 
 def _axes(axes: Any, table: pd.DataFrame) -> None:
     """Panes without colour, the tokens' names along the depth."""
-    names = depth_names(table, NAMED)
+    names = depth_names(table, NAMED if page_of(axes).get_figwidth() > 4 else NAMED // 2)
     axes.set_xlim(table.x.min(), table.x.max())
     axes.set_ylim(table.position.min() - 0.5, table.position.max() + 0.5)
     axes.set_zlim(table.y.min(), table.y.max())
@@ -66,7 +66,7 @@ def _axes(axes: Any, table: pd.DataFrame) -> None:
     axes.set_yticklabels(
         [for_paper(text, 10) for _, text in names], fontsize=text_size(axes) - 1.5, va="center", ha="left"
     )
-    axes.set_box_aspect((1, 1.7, 0.8), zoom=0.95)
+    axes.set_box_aspect((1, 1.7, 0.8), zoom=0.75 + 0.04 * page_of(axes).get_figwidth())
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_tick_params(pad=-3)
         axis.pane.set_facecolor("white")
