@@ -236,7 +236,6 @@ def _attrs(asked: Asked, basis: Basis, source: Source) -> dict[str, Any]:
         "space": asked.space,
         "center": asked.center,
         "fit_on": made_of,
-        "random_start": int(source.model is not None and source.model.random_start),
         "versions": {name: version(name) for name in ("torch", "scipy")},
     }
 

@@ -126,5 +126,9 @@ def test_data_of_another_run_is_refused(walked, brief):
         ll.figures.orbits(walked.emb, dyn).table()
     with pytest.raises(FigureError, match="^expected what ll.dynamics returns as the second argument of orbits"):
         ll.figures.orbits(walked.emb, walked.out).table()
+    with pytest.raises(FigureError, match="^expected what ll.dynamics returns .*, got Trajectory$"):
+        ll.figures.orbits(walked.emb, walked.traj).table()
+    with pytest.raises(FigureError, match="^expected what ll.decode returns for waterfall, got Trajectory: decode"):
+        ll.figures.waterfall(walked.emb, walked.traj).table()
     with pytest.raises(FigureError, match="^expected a readout of the embedded trajectory"):
         ll.figures.waterfall(walked.emb, brief.out).table()

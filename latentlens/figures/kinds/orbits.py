@@ -42,7 +42,7 @@ class Orbits(Figure):
     position: int = option(-1, "which token; negative ones count from the prompt's own end")
     pairs: int | None = option(None, "how many pairs, at most 3; None is as many as there are", low=1)
     center: str = option("last", "what lies at 0: the last state, or the mean of the tail", choices=CENTERS)
-    start: int | None = option(None, "the first iteration that is drawn; None leaves a random start out", low=0)
+    start: int | None = option(None, "the first iteration that is drawn; None leaves a known random start out", low=0)
 
     def table(self, emb: Embedding, dyn: xr.Dataset | None = None) -> pd.DataFrame:
         """One row an iteration of each pair.
@@ -61,7 +61,8 @@ class Orbits(Figure):
         prompt = check_prompt(coords.sizes["prompt"], self.prompt)
         position = check_position(lengths(coords)[prompt], self.position, prompt)
         path = coords.isel(prompt=prompt, position=position).transpose("iteration", "component").values
-        kept = from_start(emb, self.start)
+        said = "" if dyn is None else _called(dyn, coords, prompt, position)
+        kept = from_start(coords, self.start, dyn)
         path = about(path, self.center)[kept]
         rows = [
             pd.DataFrame(
@@ -81,7 +82,7 @@ class Orbits(Figure):
             "iterations": int(coords.iteration[-1]),
             "prompt": prompt,
             "position": position,
-            "said": "" if dyn is None else _called(dyn, coords, prompt, position),
+            "said": said,
             "notes": [emb.trust_of(tuple(range(1, 2 * count + 1))).caption],
             "model": str(emb.attrs.get("model")),
         }
@@ -121,10 +122,13 @@ def lengths(coords: xr.DataArray) -> list[int]:
     return np.isfinite(first).sum(1).tolist()
 
 
-def from_start(emb: Embedding, start: int | None) -> slice:
-    """The iterations from `start` on, two at least; None leaves out a random start, whose jump would set the scale."""
-    coords = emb.coords
-    start = int(emb.attrs.get("random_start", 0)) if start is None else start
+def from_start(coords: xr.DataArray, start: int | None, said: xr.Dataset | None) -> slice:
+    """The iterations from `start` on, two at least; None leaves out a start that is `said` to be random.
+
+    Its jump would set the scale.
+    """
+    if start is None:
+        start = 0 if said is None else int(said.attrs.get("random_start", 0))
     where = int(np.searchsorted(coords.iteration.values, start))
     if where > coords.sizes["iteration"] - 2:
         raise FigureError(f"expected start to leave two iterations or more of {int(coords.iteration[-1])}, got {start}")

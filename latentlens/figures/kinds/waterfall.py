@@ -37,7 +37,7 @@ class Waterfall(Figure):
     tokens: int = option(24, "how many tokens are drawn, the chosen one among them", low=1)
     components: tuple[int, ...] = option((1, 2), "which two components, from 1", whole=False)
     center: str = option("last", "what lies at 0: the last state, or the mean of the tail", choices=CENTERS)
-    start: int | None = option(None, "the first iteration that is drawn; None leaves a random start out", low=0)
+    start: int | None = option(None, "the first iteration that is drawn; None leaves a known random start out", low=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,9 +62,10 @@ class Waterfall(Figure):
             )
         prompt = check_prompt(coords.sizes["prompt"], self.prompt)
         count = lengths(coords)[prompt]
-        chosen, kept = check_position(count, self.position, prompt), from_start(emb, self.start)
+        chosen = check_position(count, self.position, prompt)
         first = max(min(chosen - self.tokens // 2, count - self.tokens), 0)
         shown = np.arange(first, min(first + self.tokens, count))
+        names, kept = _names(readout, coords, prompt, shown), from_start(coords, self.start, readout)
         paths = coords.isel(prompt=prompt).transpose("position", "iteration", "component").values[shown]
         paths = about(paths, self.center)[:, kept][..., [c - 1 for c in self.components]].astype(float)
         iterations = coords.iteration.values[kept]
@@ -74,7 +75,7 @@ class Waterfall(Figure):
                 "iteration": np.tile(iterations, len(shown)),
                 "x": paths[..., 0].ravel(),
                 "y": paths[..., 1].ravel(),
-                "token_text": np.repeat(_names(readout, coords, prompt, shown), len(iterations)),
+                "token_text": np.repeat(names, len(iterations)),
                 "strong": np.repeat(shown == chosen, len(iterations)),
             }
         )
