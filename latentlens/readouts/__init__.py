@@ -124,8 +124,8 @@ def decode(
     truths = known_truths(given.model, given.prompts, len(given.tokens))
     named = sorted({token for truth in truths for token in truth or {}}) if also == "truth" else also
     plan = Plan.make(track, named or None, max_candidates, given.model)
-    asked = Asked(min(top_k, given.model.vocab_size), wanted, plan, given.model.vocab_size)
     total = int(given.mask.sum()) * (given.iterations + 1)
+    asked = Asked.of(top_k, wanted, plan, given.model, total)
     with torch.no_grad(), progress_bar(progress, total, "decode", "state") as tick:
         rows = _joined(_read(given, reader, asked, truths, budget, tick))
     about = {"lens": reader.name, "model": given.model.name, "seed": given.seed}

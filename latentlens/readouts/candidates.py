@@ -14,8 +14,7 @@ from torch import Tensor
 
 from latentlens.errors import ReadoutError
 from latentlens.models.base import LatentModel
-from latentlens.readouts.ordering import greater
-from latentlens.readouts.statistics import Said
+from latentlens.readouts.said import Said
 
 Track = str | int | Sequence[str | int] | Mapping[str, Sequence[str | int]] | None
 Groups = dict[str, list[int] | None]
@@ -150,7 +149,7 @@ def follow(said: Said, members: list[Int[Tensor, "place candidate"]]) -> Followe
     values = torch.stack([_values(said.logits, ids) for ids in members])
     log_prob = torch.stack([said.log_prob(value) for value in values]).logsumexp(0)
     best = values.amax(0).masked_fill(members[0][:, None] < 0, torch.inf)  # no token: nothing to count
-    return Followed(members[0], log_prob, greater(said.logits, best, said.top))
+    return Followed(members[0], log_prob, said.rank(best))
 
 
 def log_probs(said: Said, token: Int[Tensor, "place candidate"]) -> Float[Tensor, "place iteration candidate"]:

@@ -1,8 +1,8 @@
 """All numbers of some places from one pass over their logits.
 
 In: a `Feed` and what is asked for. Out: named tensors over place and iteration, on the CPU. Where all iterations of a
-place fit into the budget, its logits are made once and read while they are in the cache; otherwise a window of
-iterations at a time, and the leaders, known only at the end, in a second pass.
+place fit into the budget, its logits are made once and read while they are in the cache, or swept over where they are
+many; otherwise a window of iterations at a time, and the leaders, known only at the end, in a second pass.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from latentlens.models.base import LatentModel
 from latentlens.readouts.candidates import Followed, Plan, follow, leaders, log_probs
 from latentlens.readouts.feeds import Cut, Feed
-from latentlens.readouts.statistics import Said, divergences, leader_statistics
+from latentlens.readouts.said import Said
+from latentlens.readouts.statistics import divergences, leader_statistics
 from latentlens.readouts.truths import Truth, truth_bits
 
+LARGE = 2**25
+"""Logits from which loading the compiled sweeps, a quarter of a second, is worth it."""
 UNIT = 3 * 2**20
 """Bytes of logits that are read together: what stays in the cache of two cores while several statistics are taken."""
 Row = dict[str, Tensor]
@@ -32,6 +36,14 @@ class Asked:
     wanted: frozenset[str]
     plan: Plan
     vocab_size: int
+    swept: bool = False
+
+    @classmethod
+    def of(cls, top_k: int, wanted: frozenset[str], plan: Plan, model: LatentModel, states: int) -> Asked:
+        """Of so many states of a model: many logits on a CPU are swept over by compiled loops."""
+        size = model.vocab_size
+        many = states * size >= LARGE and model.device.type == "cpu"
+        return cls(min(top_k, size), wanted, plan, size, many)
 
     @property
     def depth(self) -> int:
@@ -63,10 +75,8 @@ def _whole(
     logits: Float[Tensor, "place iteration vocab"], asked: Asked, places: Places, tick: Callable[[int], None]
 ) -> Iterator[Row]:
     """Places of which all iterations are at hand."""
-    size = max(UNIT // (4 * logits[0].numel()), 1)
-    for start in range(0, len(logits), size):
-        part = slice(start, start + size)
-        said, some = Said.read(logits[part], asked.depth), places.at(part)
+    for part, said in _read(logits, asked):
+        some = places.at(part)
         silent = said.mass.isnan()  # the lens says nothing there
         members = asked.plan.members(some.following.to(logits.device))
         if members is None:
@@ -75,9 +85,22 @@ def _whole(
             order = asked.plan.order(token, log_probs(said, token).exp())
             members = [token.gather(-1, order.clamp(min=0)).masked_fill(order < 0, -1)]
         found = _raw(said, some, follow(said, members))
-        said.relative()
+        if said.products is None:
+            said.relative()
         yield _hushed(found | _numbers(said, said.at(slice(-1, None)), asked, ends=True), silent)
         tick(said.mass.numel())
+
+
+def _read(logits: Float[Tensor, "place iteration vocab"], asked: Asked) -> Iterator[tuple[slice, Said]]:
+    """What was said at all of them by one sweep, or at some after others."""
+    swept = Said.swept(logits, asked.depth) if asked.swept else None
+    if swept is not None:
+        yield slice(None), swept
+        return
+    size = max(UNIT // (4 * logits[0].numel()), 1)
+    for start in range(0, len(logits), size):
+        part = slice(start, start + size)
+        yield part, Said.read(logits[part], asked.depth)
 
 
 def _windowed(feed: Feed, cut: Cut, asked: Asked, places: Places, tick: Callable[[int], None]) -> Row:

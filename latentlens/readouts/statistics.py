@@ -7,23 +7,26 @@ With `p_r = exp(z_r) / S_r` every entropy and every divergence is made of dot pr
 
     KL(p_r || p_q) = p_r . z_r - p_r . z_q - log S_r + log S_q,
 
-so that one `exp` a logit and one product of `p` with `z` give them all. `plain_*` say the same term by term; they are
-what the tests compare with, and what is used where a logit is -inf.
+so that one `exp` a logit and one product of `p` with `z` give them all; many large logits on a CPU are swept over
+once for it by compiled loops (`sweeps`). `plain_*` say the same term by term; they are what the tests compare with, and
+what is used where a logit is -inf.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Set
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentlens.readouts.ordering import best, nucleus
+from latentlens.readouts.ordering import nucleus
+from latentlens.readouts.said import Products, Said
 
 LN2 = math.log(2)
+PART = 1024
+"""Tokens whose products a CPU adds up in float32: over many more, small terms are lost beside a large sum."""
 SPAN = 3
 """Steps between iterations whose dot products are made at once: more are not needed, and cost more than they save."""
 NUCLEUS = 0.9
@@ -33,51 +36,13 @@ TINY = 1e-30
 """Below it a probability adds nothing to an entropy in float32; above it, logarithms are fast."""
 
 
-@dataclass
-class Said:
-    """Logits, their distributions and the best tokens, of some places and iterations.
-
-    `logits` are relative to the best one after `relative()`; `weights` are the exponentials of those, `mass` is their
-    sum.
-    """
-
-    logits: Float[Tensor, "place iteration vocab"]
-    weights: Float[Tensor, "place iteration vocab"]
-    top: Float[Tensor, "place iteration k"]
-    top_token: Int[Tensor, "place iteration k"]
-    mass: Float[Tensor, "place iteration"]
-    log_mass: Float[Tensor, "place iteration"]
-
-    @classmethod
-    def read(cls, logits: Float[Tensor, "place iteration vocab"], top_k: int) -> Said:
-        """The best `top_k` and the exponentials, in float32."""
-        top, token = best(logits, top_k)
-        weights = torch.sub(logits, top[..., :1]).exp_()
-        mass = weights.sum(-1)
-        return cls(logits, weights, top, token, mass, mass.log())
-
-    def log_prob(self, values: Float[Tensor, "place iteration n"]) -> Float[Tensor, "place iteration n"]:
-        """Natural log-probabilities of logits as they came; the best one is taken away first, lest rounding grow."""
-        return values - self.top[..., :1] - self.log_mass[..., None]
-
-    def relative(self) -> Said:
-        """Take the best logit from every logit, in place: dot products lose less to rounding."""
-        self.logits.sub_(self.top[..., :1])
-        return self
-
-    def at(self, part: slice) -> Said:
-        """Some of the iterations, nothing copied."""
-        return Said(*(value[:, part] for value in vars(self).values()))
-
-
 def divergences(said: Said, final: Said, *, ends: bool, wanted: Set[str]) -> dict[str, Tensor]:
     """Every statistic over place and iteration; `said` and `final` (one iteration) are relative.
 
     `ends` says that the last iteration is the final one itself. Steps are NaN at the first.
     """
-    out = _by_products(said, final)
-    if out is None:
-        out = _term_by_term(said, final)
+    products = said.products or _products(said, final)
+    out = _by_products(said, final, products) if products.finite else _term_by_term(said, final)
     if ends:  # a distribution is at 0 bits from itself, however it is rounded
         out["kl_to_final"][:, -1] *= 0
         out["missing_bits"][:, -1] *= 0
@@ -117,15 +82,24 @@ def plain_kl(logp: Float[Tensor, "... vocab"], logq: Float[Tensor, "... vocab"])
     return (p * (logp - logq)).masked_fill_(p == 0, 0).sum(-1).div(LN2).clamp(min=0)
 
 
-def _by_products(said: Said, final: Said) -> dict[str, Tensor] | None:
-    """Entropies and divergences from dot products of weights and logits; None where a logit is -inf."""
-    own, step, back = _neighbours(said.weights, said.logits)
-    last = _dot(final.weights, final.logits)
-    if not bool(own.isfinite().all() & last.isfinite().all()):
-        return None
-    mean, level = own / said.mass, said.log_mass
-    to_final = _dot(said.weights, final.logits) / said.mass
-    from_final = (last - _dot(said.logits, final.weights)) / final.mass
+def _products(said: Said, final: Said) -> Products:
+    """The dot products, in whole tensors."""
+    assert said.weights is not None
+    assert final.weights is not None
+    size = PART if said.logits.device.type == "cpu" else said.logits.shape[-1]
+    out = torch.zeros(5, *said.mass.shape, dtype=torch.float64, device=said.mass.device)
+    parts = (x.split(size, -1) for x in (said.weights, said.logits, final.weights, final.logits))
+    for w, z, w_end, z_end in zip(*parts):
+        from_final = _dot(w_end, z_end) - _dot(z, w_end)
+        out += torch.stack([*_neighbours(w, z), _dot(w, z_end), from_final])
+    return Products(*out)
+
+
+def _by_products(said: Said, final: Said, products: Products) -> dict[str, Tensor]:
+    """Entropies and divergences from dot products of weights and logits."""
+    step, back = products.step, products.back
+    mean, level = products.own / said.mass, said.log_mass
+    to_final, from_final = products.to_final / said.mass, products.from_final / final.mass
     before, level_before, mass_before = mean.roll(1, 1), level.roll(1, 1), said.mass.roll(1, 1)
     bits = torch.stack(
         [
@@ -136,7 +110,7 @@ def _by_products(said: Said, final: Said) -> dict[str, Tensor] | None:
             mean - back / said.mass - level + level_before,
         ]
     )
-    return dict(zip(DIVERGENCES, bits.div_(LN2).clamp_(min=0)))
+    return dict(zip(DIVERGENCES, bits.div_(LN2).clamp_(min=0).float()))
 
 
 def _term_by_term(said: Said, final: Said) -> dict[str, Tensor]:
@@ -158,7 +132,9 @@ def _shapes(said: Said, final: Said, wanted: Set[str], ends: bool) -> dict[str, 
     out: dict[str, Tensor] = {}
     if not wanted & {"total_variation", "js_to_final", "nucleus_size"}:
         return out
-    probs, end = (s.weights / s.mass[..., None] for s in (said, final))
+    if said.products is not None:
+        return _swept_shapes(said, wanted)
+    probs, end = said.probs(), final.probs()
     room = torch.empty_like(probs)
     if "total_variation" in wanted:
         out["total_variation"] = torch.sub(probs, end, out=room).abs_().sum(-1).div(2).clamp(max=1)
@@ -170,6 +146,25 @@ def _shapes(said: Said, final: Said, wanted: Set[str], ends: bool) -> dict[str, 
             out["js_to_final"][:, -1] *= 0
     if "nucleus_size" in wanted:
         out["nucleus_size"] = nucleus(probs, NUCLEUS).float()
+    return out
+
+
+def _swept_shapes(said: Said, wanted: Set[str]) -> dict[str, Tensor]:
+    """The same, without any of the distributions in memory."""
+    from latentlens.readouts import sweeps
+
+    assert said.products is not None
+    out: dict[str, Tensor] = {}
+    best_logit = said.top[..., 0]
+    if wanted & {"total_variation", "js_to_final"}:
+        distance, mixed = sweeps.unlike(said.logits, best_logit, said.mass)
+        each = said.mass.double().log() - said.products.own / said.mass
+        js = (mixed - (each + each[:, -1:]) / 2).div(LN2).clamp(0, 1)
+        js[:, -1] *= 0
+        both = {"total_variation": distance.div(2).clamp(max=1), "js_to_final": js}
+        out |= {name: value.float() for name, value in both.items() if name in wanted}
+    if "nucleus_size" in wanted:
+        out["nucleus_size"] = sweeps.nucleus(said.logits, best_logit, NUCLEUS).float()
     return out
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentlens.errors import LatentLensError
 from latentlens.models.base import LatentModel
-from latentlens.readouts.statistics import Said
+from latentlens.readouts.said import Said
 
 Truth = dict[int, float]
 """Token id to exact probability."""
