@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "latentlens needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check,docs]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check,docs,topology]'
 	touch $(READY)
 
 app: setup

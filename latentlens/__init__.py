@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from latentlens.motion import dynamics
     from latentlens.motion.groups import aggregate
     from latentlens.motion.starts import PathIndependence, path_independence
+    from latentlens.motion.topology import persistence
     from latentlens.probes import Probe
     from latentlens.readouts import decode, logits, token_text
     from latentlens.recording import capture
@@ -67,6 +68,7 @@ _HOMES = {
     "mark": "latentlens.landmarks",
     "logits": "latentlens.readouts",
     "path_independence": "latentlens.motion.starts",
+    "persistence": "latentlens.motion.topology",
     "score": "latentlens.scoring",
     "token_text": "latentlens.readouts",
     "wrap": "latentlens.models.wrapping",
@@ -104,6 +106,7 @@ __all__ = [
     "mark",
     "models",
     "path_independence",
+    "persistence",
     "score",
     "token_text",
     "wrap",

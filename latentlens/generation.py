@@ -16,6 +16,7 @@ from torch import Tensor
 from latentlens.errors import CaptureError
 from latentlens.exits import exit_iteration, exit_pdf
 from latentlens.models.base import At, LatentModel, checked_iterations
+from latentlens.names import check_whole
 from latentlens.progress import Progress, progress_bar
 from latentlens.recording import prompt_ids
 
@@ -70,8 +71,7 @@ def generate(
     >>> gen.states.shape[:2]
     torch.Size([3, 9])
     """
-    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise CaptureError(f"expected max_new_tokens to be a whole number of 1 or more, got {max_new_tokens!r}")
+    check_whole("max_new_tokens", max_new_tokens, CaptureError)
     if threshold is not None and model.exit_threshold is None:
         raise CaptureError(f"expected no threshold for {model.name!r} ({model.family}), got one: it has no exit gate")
     count = checked_iterations(iterations, model)

@@ -47,6 +47,19 @@ def check_name(what: str, came: object, known: Iterable[str], error: type[Latent
     raise error(f"expected {what} ({', '.join(names)}), got {came!r}{hint}")
 
 
+def check_whole(what: str, came: object, error: type[LatentLensError], least: int = 1, most: int | None = None) -> None:
+    """Refuse what is not a whole number from `least` to `most`.
+
+    >>> check_whole("features", 0, LatentLensError)
+    Traceback (most recent call last):
+    latentlens.errors.LatentLensError: expected features to be a whole number of 1 or more, got 0
+    """
+    whole = isinstance(came, int) and not isinstance(came, bool)
+    if not whole or came < least or (most is not None and came > most):
+        upto = "or more" if most is None else f"to {most}"
+        raise error(f"expected {what} to be a whole number of {least} {upto}, got {came!r}")
+
+
 def check_lens(name: object) -> str:
     """A lens by name, or the path of one that was saved."""
     if isinstance(name, str) and name.endswith(LENS_FILE):

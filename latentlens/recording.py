@@ -16,6 +16,7 @@ from torch import Tensor
 
 from latentlens.errors import CaptureError
 from latentlens.models.base import At, LatentModel, checked_iterations, checked_mask, checked_tokens
+from latentlens.names import check_whole
 from latentlens.progress import Progress, progress_bar
 from latentlens.trajectory import Trajectory, identify
 
@@ -197,8 +198,7 @@ def check_options(seed: int, batch_size: int, initial_state: Tensor | None, shap
     """Refuse a seed, a batch size or an initial state that does not fit."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise CaptureError(f"expected seed to be a whole number of 0 or more, got {seed!r}")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise CaptureError(f"expected batch_size to be a whole number of 1 or more, got {batch_size!r}")
+    check_whole("batch_size", batch_size, CaptureError)
     if initial_state is not None and tuple(initial_state.shape) != shape:
         raise CaptureError(
             f"expected initial_state of shape {list(shape)} [prompt, position, d_model], "

@@ -14,6 +14,7 @@ from torch import Tensor
 from latentlens.errors import CaptureError
 from latentlens.models.base import At, LatentModel
 from latentlens.models.latent_cot import LatentThoughts
+from latentlens.names import check_whole
 from latentlens.progress import Progress, progress_bar
 from latentlens.recording import check_options, prompt_ids
 from latentlens.trajectory import Trajectory, identify
@@ -60,8 +61,7 @@ def latent_cot(
     """
     if not isinstance(model, LatentModel):
         raise CaptureError(f"expected a model that ll.load returns, got {type(model).__name__}: load it first")
-    if isinstance(latents, bool) or not isinstance(latents, int) or latents < 1:
-        raise CaptureError(f"expected latents to be a whole number of 1 or more, got {latents!r}")
+    check_whole("latents", latents, CaptureError)
     check_options(seed, 1, None, ())
     texts = [prompt] if isinstance(prompt, str) else None if prompt is None else list(prompt)
     ids, seen = prompt_ids(model, texts, tokens, mask)

@@ -23,7 +23,7 @@ from latentlens.embeddings.sources import Run, Source, source_of
 from latentlens.embeddings.trust import Evidence
 from latentlens.errors import EmbeddingError
 from latentlens.models.base import LatentModel
-from latentlens.names import check_name
+from latentlens.names import check_name, check_whole
 from latentlens.progress import Progress
 from latentlens.trajectory import Trajectory
 
@@ -60,8 +60,8 @@ class Asked:
             raise EmbeddingError("expected at least one trajectory, got none")
         for name, least in (("n_components", 1), ("pcs", 1), ("seed", 0)):
             value = getattr(self, name)
-            if value is not None and (not _whole(value) or value < least):
-                raise EmbeddingError(f"expected {name} to be a whole number of {least} or more, got {value!r}")
+            if value is not None:
+                check_whole(name, value, EmbeddingError, least)
         if self.method == "pca":
             for name in ("n_neighbors", "min_dist", "pcs", "neighbours"):
                 if getattr(self, name) is not None:

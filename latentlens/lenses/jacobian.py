@@ -19,6 +19,7 @@ from latentlens.errors import LensError
 from latentlens.lenses.fitted import FittedLens, about_fit
 from latentlens.lenses.learning import Examples, Positions, Prompts
 from latentlens.models.base import Context, LatentModel
+from latentlens.names import check_whole
 from latentlens.progress import Progress, progress_bar
 
 LEAST = 0.01
@@ -226,8 +227,7 @@ def _check(model: LatentModel, offset: bool, least: float, batch_size: int) -> N
         raise LensError(f"expected offset to be True or False, got {offset!r}")
     if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least < 1:
         raise LensError(f"expected least to be a share from 0 to 1, got {least!r}")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise LensError(f"expected batch_size to be a whole number of 1 or more, got {batch_size!r}")
+    check_whole("batch_size", batch_size, LensError)
 
 
 def _gain(values: Tensor, iterations: list[int]) -> xr.DataArray:

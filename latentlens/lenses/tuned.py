@@ -23,6 +23,7 @@ from latentlens.lenses.learning import Examples, Positions, Prompts
 from latentlens.lenses.lens import LogitLens
 from latentlens.lenses.training import Training, split
 from latentlens.models.base import Context, LatentModel
+from latentlens.names import check_whole
 from latentlens.progress import Progress, progress_bar
 
 
@@ -166,8 +167,7 @@ class TunedLens(FittedLens, LogitLens):
 
 def _check(model: LatentModel, shared: bool, rank: int | None, held_out: float, rate: float, **counts: int) -> None:
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise LensError(f"expected {name} to be a whole number of 1 or more, got {value!r}")
+        check_whole(name, value, LensError)
     if not isinstance(shared, bool):
         raise LensError(f"expected shared to be True or False, got {shared!r}")
     if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= model.d_model):

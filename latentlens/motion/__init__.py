@@ -20,7 +20,7 @@ from latentlens.motion.orbits import LONGEST
 from latentlens.motion.paths import dimensions, resting_arrays, token_arrays
 from latentlens.motion.resting import MOST
 from latentlens.motion.stability import Arrays, Look, floquet_arrays, lyapunov_arrays, spectral_arrays
-from latentlens.names import check_name
+from latentlens.names import check_name, check_whole
 from latentlens.progress import Progress, progress_bar
 from latentlens.readouts import positions_of
 from latentlens.trajectory import Trajectory
@@ -122,7 +122,7 @@ def dynamics(
     _check(traj, space, spectra, lyapunov, fixed_point, positions, products, n_eigenvalues)
     whole = {"tail": tail, "products": products, "n_eigenvalues": n_eigenvalues, "batch_size": batch_size}
     for name, value in whole.items():
-        _check_whole(name, value, {"tail": 3, "products": FEWEST}.get(name, 1))
+        check_whole(name, value, MotionError, {"tail": 3, "products": FEWEST}.get(name, 1))
     if tail > LONGEST:
         raise MotionError(f"expected tail to be at most {LONGEST}, got {tail}")
     look = Look(
@@ -189,7 +189,7 @@ def _check(
     check_name("a space", space, ("raw", "norm"), MotionError)
     for name, value in (("lyapunov", lyapunov), ("fixed_point", fixed_point)):
         if not isinstance(value, bool):
-            _check_whole(name, value, 1)
+            check_whole(name, value, MotionError)
     asked = {"spectra=": spectra is not False, "lyapunov=": lyapunov, "fixed_point=": fixed_point}
     for name in (name for name, wanted in asked.items() if wanted):
         check_iterates(traj.needs_model(), traj, name)
@@ -199,11 +199,6 @@ def _check(
         )
     if spectra is False and (products, kept) != (PRODUCTS, EIGENVALUES):
         raise MotionError("expected products= and n_eigenvalues= with spectra=, got them alone: pass spectra=[-1]")
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise MotionError(f"expected {name} to be a whole number of {least} or more, got {value!r}")
 
 
 def _iterations(traj: Trajectory, spectra: bool | Iterable[int]) -> tuple[int, ...]:

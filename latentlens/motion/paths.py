@@ -28,9 +28,7 @@ def token_arrays(traj: Trajectory, space: str, tail: int, limits: Thresholds, ti
     out: Arrays = {}
     eps = torch.finfo(traj.states.dtype).eps
     for prompt, seen in enumerate(traj.mask):
-        states = _states(traj, traj.states[prompt][:, seen], space)
-        _check_finite(states, prompt)
-        for name, values in _of_tokens(states, tail, eps, limits).items():
+        for name, values in _of_tokens(finite_states(traj, prompt, space), tail, eps, limits).items():
             dims = CELLS if values.ndim == 2 else ("prompt", "position")
             full = np.full([shape[CELLS.index(dim)] for dim in dims], np.nan, dtype=np.float32)
             out.setdefault(name, (dims, full))[1][prompt][..., seen.numpy()] = values.numpy()
@@ -80,6 +78,13 @@ def resting_arrays(traj: Trajectory, space: str, most: int, floor: float, batch_
         "distance_to_fixed_point": (CELLS, torch.stack(distances).numpy()),
         "fixed_point": (("prompt", "position"), torch.stack(rests).numpy()),
     }
+
+
+def finite_states(traj: Trajectory, prompt: int, space: str) -> Float[Tensor, "iteration token d_model"]:
+    """All states of the real tokens of a prompt; NaN and infinities are refused."""
+    states = _states(traj, traj.states[prompt][:, traj.mask[prompt]], space)
+    _check_finite(states, prompt)
+    return states
 
 
 def _states(traj: Trajectory, states: Float[Tensor, "iteration ..."], space: str, first: int = 0) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from latentlens.errors import ReadoutError
 from latentlens.lenses import Lens, find_lens
 from latentlens.models.base import LatentModel
+from latentlens.names import check_whole
 from latentlens.progress import Progress, progress_bar
 from latentlens.quantities import check_statistics
 from latentlens.readouts.candidates import Plan, Track, following
@@ -115,7 +116,8 @@ def decode(
     True
     """
     chosen, run = _arguments(source, second, lens, prompts)
-    _check_counts(top_k=top_k, max_candidates=max_candidates, budget=budget)
+    for name, value in (("top_k", top_k), ("max_candidates", max_candidates), ("budget", budget)):
+        check_whole(name, value, ReadoutError)
     wanted = check_statistics(statistics)
     given = input_of(source, model=model, tokens=tokens, mask=mask, iterations=iterations, seed=seed, prompts=run)
     if top_k > max(given.model.vocab_size, TOP_K):
@@ -242,12 +244,6 @@ def positions_of(traj: Trajectory, positions: Iterable[int]) -> Tensor:
     lengths = traj.lengths
     columns = [lengths + p if p < 0 else torch.full_like(lengths, p) for p in wanted]
     return torch.stack(columns, dim=1).clamp(min=-1)
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ReadoutError(f"expected {name} to be a whole number of 1 or more, got {value!r}")
 
 
 def _checked_iterations(traj: Trajectory, iterations: Iterable[int] | None) -> list[int]:
