@@ -6,8 +6,10 @@ Light on purpose: it is imported before torch, so that a mistyped word is answer
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 from latentlens.errors import FigureError, LatentLensError, LensError
 
@@ -55,7 +57,7 @@ def check_whole(what: str, came: object, error: type[LatentLensError], least: in
     latentlens.errors.LatentLensError: expected features to be a whole number of 1 or more, got 0
     """
     whole = isinstance(came, int) and not isinstance(came, bool)
-    if not whole or came < least or (most is not None and came > most):
+    if not (whole and least <= cast(int, came) <= (math.inf if most is None else most)):
         upto = "or more" if most is None else f"to {most}"
         raise error(f"expected {what} to be a whole number of {least} {upto}, got {came!r}")
 
