@@ -116,6 +116,11 @@ def anchors(emb: Embedding, readout: xr.Dataset, tokens: Sequence[int] | None = 
     >>> int(found.states.sum()), found.coordinate.dims
     (16, ('candidate', 'component'))
     """
+    if not isinstance(emb, Embedding) or not isinstance(readout, xr.Dataset):
+        raise EmbeddingError(
+            "expected what ll.embed and ll.decode return to find anchors in, got "
+            f"{type(emb).__name__} and {type(readout).__name__}"
+        )
     coords = emb.coords
     top = readout.top_token.isel(k=0).sel(iteration=coords.iteration.values)
     leads = top.transpose("prompt", "iteration", "position").values

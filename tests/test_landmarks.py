@@ -68,6 +68,7 @@ def test_a_slice_is_decoded_with_everything_else_held(traj):
 @pytest.mark.parametrize(
     ("act", "message"),
     [
+        (lambda t: ll.mark(t, ll.embed(t), ll.decode(t)), "expected what ll.embed and ll.decode return to find anchors in, got Trajectory and Dataset"),
         (lambda t: regions(ll.embed(t), t, size=49), "expected size from 2 to 48, got 49"),
         (lambda t: regions(ll.embed(t), t, components=(1, 4)), "expected two components from 1 to 3, got (1, 4)"),
         (lambda t: regions(ll.embed(t), t, position=4), "expected position from -4 to 3, got 4"),

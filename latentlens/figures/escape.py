@@ -33,6 +33,15 @@ def visible(text: str, limit: int | None = None) -> str:
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + CUT
 
 
+def apart(text: str) -> str:
+    """A token's text in quotes where it is all marks and no letters: a full stop among points would be one of them.
+
+    >>> apart("."), apart("Ann")
+    ('“.”', 'Ann')
+    """
+    return text if any(c.isalnum() for c in text) else f"“{visible(text)}”"
+
+
 def for_browser(text: str, limit: int | None = None) -> str:
     """`visible`, with what plotly (tags, `%{templates}`) or MathJax would interpret written as entities.
 

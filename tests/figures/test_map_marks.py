@@ -128,3 +128,11 @@ def test_a_mark_has_no_colour_that_the_states_of_the_map_have_not(walked):
     emb, out = ll.embed(walked.traj, **QUIET), walked.out
     table = ll.figures.map(emb, out, ll.mark(emb, walked.traj, out, size=None, arrows=0), color="top").table()
     assert set(table.attrs["marks"].anchors.slot) <= set(table.slot) | {-1}
+
+
+def test_names_of_crosses_that_are_close_stand_on_opposite_sides():
+    from latentlens.figures.kinds.marks import _sides
+
+    where = np.array([[0.0, 0.0], [0.5, -0.4], [8.0, 8.0]])
+    assert _sides(where, np.array([10.0, 10.0])) == ["top left", "bottom right", "top right"]
+    assert _sides(where[:1], np.array([0.0, 0.0])) == ["top right"]

@@ -41,7 +41,7 @@ def _cells(figure: Convergence, table: pd.DataFrame, dark: bool, height: int) ->
     ticks = decades(low, high)
     letters = max(int((height - 90) / LETTER), 16)
     title = "<br>".join(for_browser(part) for part in textwrap.wrap(bar_title(table, figure.color), letters))
-    scale = {"tickvals": np.log10(ticks), "ticktext": [_number(value) for value in ticks]}
+    scale = {"tickvals": np.log10(ticks), "ticktext": [power_text(value) for value in ticks]}
     return _heat(figure, table, "cells") | {
         "z": np.log10(values),
         "zmin": float(np.log10(low)),
@@ -102,6 +102,7 @@ def _kinds(table: pd.DataFrame, dark: bool) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> str:
+def power_text(value: float) -> str:
+    """A number on a logarithmic scale; far from 1, as a power of ten."""
     exponent = power(value)
     return f"{value:g}" if exponent is None else f"10<sup>{exponent}</sup>".replace("-", "−")

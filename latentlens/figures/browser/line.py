@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from latentlens.figures.browser.convergence import power_text
 from latentlens.figures.browser.notes import marks
 from latentlens.figures.browser.page import CLEAR, ink, layout, lettering, playhead, tint
 from latentlens.figures.escape import for_browser, visible
@@ -73,8 +74,12 @@ def vertical(table: pd.DataFrame) -> dict[str, Any]:
     out: dict[str, Any] = {"title": {"text": "<br>".join(lines)}, "nticks": 7, "exponentformat": "power"}
     if not log:
         return out | {"range": [low, high]}
-    steps = {"dtick": int(np.ceil(np.log10(high / low) / 8))} if high / low > 30 else {}
-    return out | {"type": "log", **steps, "range": [float(np.log10(low)), float(np.log10(high))]}
+    ends = [float(np.log10(low)), float(np.log10(high))]
+    if high / low <= 30:
+        return out | {"type": "log", "range": ends}
+    every = int(np.ceil((ends[1] - ends[0]) / 8))  # plotly's own powers are set larger than other numbers
+    ticks = [10.0**k for k in range(int(np.ceil(ends[0])), int(np.floor(ends[1])) + 1) if k % every == 0]
+    return out | {"type": "log", "range": ends, "tickvals": ticks, "ticktext": [power_text(value) for value in ticks]}
 
 
 def _colour(row: pd.DataFrame, dark: bool) -> str:

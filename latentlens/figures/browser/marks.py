@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentlens.figures.browser.page import ink, lettering, tint
-from latentlens.figures.escape import for_browser
+from latentlens.figures.escape import apart, for_browser
 from latentlens.figures.kinds.marks import Marks
 
 SHADE = 0.2
@@ -61,8 +61,8 @@ def anchors(marks: Marks, dark: bool) -> list[dict[str, Any]]:
             "mode": "markers+text",
             "x": rows.x.to_numpy(),
             "y": rows.y.to_numpy(),
-            "text": [for_browser(str(text)) for text in rows.text],
-            "textposition": "top right",
+            "text": [for_browser(apart(str(text))) for text in rows.text],
+            "textposition": rows.side.tolist(),
             "textfont": {"size": 12, "color": colours},
             "marker": {"symbol": "x-thin", "size": 10, "line": {"width": 2.4, "color": colours}},
             "customdata": rows.states.to_numpy(),
@@ -85,6 +85,10 @@ def arrows(marks: Marks, dark: bool) -> list[dict[str, Any]]:
         )
         place = {"xanchor": "right" if left else "left", "yanchor": "bottom", "xshift": -4 if left else 4}
         hover = {"hovertext": for_browser(f"the logit of {row['text']} grows by {row['slope']:.2g} per unit")}
-        words = {"text": for_browser(str(row["text"])), "showarrow": False, "font": {"size": 12, "color": colour}}
+        words = {
+            "text": for_browser(apart(str(row["text"]))),
+            "showarrow": False,
+            "font": {"size": 12, "color": colour},
+        }
         found.append({"name": "arrow-name", "xref": "x", "yref": "y", **tip, **place, **words, **hover})
     return found

@@ -29,13 +29,16 @@ SAID = 4
 LONGEST = 0.16
 """The length of the longest arrow, as a share of the map's longer side."""
 
+NEAR = 0.1
+"""Crosses nearer than this share of their spread, both ways, have their names on opposite sides."""
+
 
 @dataclass(frozen=True, eq=False)
 class Marks:
     """Numbers of the landmarks of a map.
 
     Attributes:
-        anchors: one row a candidate: x, y, states, text, slot.
+        anchors: one row a candidate: x, y, states, text, slot, side (of the cross, where its name stands).
         arrows: one row a token: x, y (the state), dx, dy (as drawn), text, slot, slope [logits per state unit].
         leaders: one row a token that leads somewhere in the slice: text, slot, share of the slice, most first.
         regions: `[y, x]`, rows of `leaders`; None without a slice. x, y: where.
@@ -109,7 +112,23 @@ def _anchors(landmarks: Landmarks, named: _Named, chosen: list[int]) -> pd.DataF
     rows = pd.DataFrame({"x": where[:, 0], "y": where[:, 1], "states": landmarks.anchors.states.values})
     rows = rows.join(named.table(tokens)).assign(plain=[int(token) not in landmarks.arrows for token in tokens])
     rows = rows.dropna(subset=["x"]).sort_values(["plain", "states"], ascending=[True, False], kind="stable")
-    return rows.drop(columns="plain").head(NAMED)
+    rows = rows.drop(columns="plain").head(NAMED)
+    points = landmarks.anchors.coordinate.values[:, chosen]
+    return rows.assign(side=_sides(rows[["x", "y"]].to_numpy(), np.nanmax(points, 0) - np.nanmin(points, 0)))
+
+
+def _sides(where: Float[np.ndarray, "anchor 2"], span: np.ndarray) -> list[str]:
+    """On which side of each cross its name stands: away from the nearest other one, where that is close."""
+    across, up = ((where[None, :, k] - where[:, None, k]) / (span[k] or 1.0) for k in (0, 1))  # [from, to]
+    found = []
+    for row, (dx, dy) in enumerate(zip(across, up)):
+        near = [k for k in np.argsort(np.abs(dx) + np.abs(dy)) if k != row and abs(dx[k]) < NEAR and abs(dy[k]) < NEAR]
+        if not near:
+            found.append("top right")
+            continue
+        lower, left = dy[near[0]] > 0, dx[near[0]] > 0
+        found.append(f"{'bottom' if lower else 'top'} {'left' if left and not lower else 'right'}")
+    return found
 
 
 def _arrows(landmarks: Landmarks, named: _Named, chosen: list[int], coords: xr.DataArray) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patheffects import withStroke
 
-from latentlens.figures.escape import for_paper
+from latentlens.figures.escape import apart, for_paper
 from latentlens.figures.kinds.marks import Marks
 from latentlens.figures.paper.page import text_size
 from latentlens.figures.style import LIGHT, mix, slot_colour
@@ -44,14 +44,15 @@ def draw_marks(axes: Axes, marks: Marks) -> None:
 
 
 def _name(axes: Axes, row: dict[Any, Any], where: tuple[float, float], outline: list[Any]) -> None:
-    """A candidate's text beside its mark, on the side that an arrow points to."""
-    left = row.get("dx", 0) < 0
+    """A candidate's text beside its mark, on the side that an arrow points to, or that is free."""
+    left, below = row.get("dx", 0) < 0 or "left" in row.get("side", ""), "bottom" in row.get("side", "")
     axes.annotate(
-        for_paper(str(row["text"]), 12),
+        for_paper(apart(str(row["text"])), 12),
         where,
-        xytext=(-4 if left else 4, 3),
+        xytext=(-4 if left else 4, -3 if below else 3),
         textcoords="offset points",
         ha="right" if left else "left",
+        va="top" if below else "baseline",
         fontsize=text_size(axes) - 1.5,
         color=mix(slot_colour(row["slot"]), LIGHT.text, 0.25),
         zorder=8,
