@@ -18,10 +18,8 @@ from latentlens.lenses import Lens
 from latentlens.models.base import Context, LatentModel
 from latentlens.readouts.inputs import Input
 
-BLOCK = 30 * 2**20
-"""Bytes of logits of one call of the unembedding: below the 32 MB from which memory is asked for anew each time."""
-WIDE = 1024
-"""The width from which reading the weights costs more than fresh memory, so that fewer and larger calls are better."""
+BLOCK = 128 * 2**20
+"""Bytes of logits of one call of the unembedding, which reads all of the weights: a few large calls, not many small."""
 COPIES = 6
 """How many tensors of the size of the logits at hand are alive at once while statistics are made."""
 WORKING = 16
@@ -81,8 +79,7 @@ class RowFeed(Feed):
     def cuts(self, budget: int) -> list[Cut]:
         whole = self.count * self.row
         if (1 + COPIES) * whole <= budget:
-            block = BLOCK * max(self.hidden.shape[-1] // WIDE, 1)
-            return self._cut(max(min(block, budget - COPIES * whole) // whole, 1), self.count)
+            return self._cut(max(min(BLOCK, budget - COPIES * whole) // whole, 1), self.count)
         return self._cut(1, max(budget // (COPIES * self.row) - 3, 1))
 
 

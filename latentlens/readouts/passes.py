@@ -21,8 +21,8 @@ from latentlens.readouts.said import Said
 from latentlens.readouts.statistics import divergences, leader_statistics
 from latentlens.readouts.truths import Truth, truth_bits
 
-LARGE = 2**25
-"""Logits from which loading the compiled sweeps, a quarter of a second, is worth it."""
+LARGE = 2**23
+"""Logits from which loading the compiled sweeps, about as long as a few readouts of so many, is worth it."""
 UNIT = 3 * 2**20
 """Bytes of logits that are read together: what stays in the cache of two cores while several statistics are taken."""
 Row = dict[str, Tensor]

@@ -86,8 +86,9 @@ def _products(said: Said, final: Said) -> Products:
     """The dot products, in whole tensors."""
     assert said.weights is not None
     assert final.weights is not None
-    size = PART if said.logits.device.type == "cpu" else said.logits.shape[-1]
-    out = torch.zeros(5, *said.mass.shape, dtype=torch.float64, device=said.mass.device)
+    on_cpu = said.logits.device.type == "cpu"  # elsewhere the sums are made in many parts, and some know no float64
+    size, dtype = (PART, torch.float64) if on_cpu else (said.logits.shape[-1], said.mass.dtype)
+    out = torch.zeros(5, *said.mass.shape, dtype=dtype, device=said.mass.device)
     parts = (x.split(size, -1) for x in (said.weights, said.logits, final.weights, final.logits))
     for w, z, w_end, z_end in zip(*parts):
         from_final = _dot(w_end, z_end) - _dot(z, w_end)
