@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -56,8 +57,8 @@ def check_whole(what: str, came: object, error: type[LatentLensError], least: in
     Traceback (most recent call last):
     latentlens.errors.LatentLensError: expected features to be a whole number of 1 or more, got 0
     """
-    whole = isinstance(came, int) and not isinstance(came, bool)
-    if not (whole and least <= cast(int, came) <= (math.inf if most is None else most)):
+    whole = isinstance(came, numbers.Integral) and not isinstance(came, bool)
+    if not (whole and least <= int(cast(int, came)) <= (math.inf if most is None else most)):
         upto = "or more" if most is None else f"to {most}"
         raise error(f"expected {what} to be a whole number of {least} {upto}, got {came!r}")
 

@@ -93,8 +93,17 @@ def by_hand(logits: torch.Tensor) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def swept(monkeypatch):
-    """However few the logits are, go over them with the compiled sweeps."""
+    """However few the logits are, go over them with the compiled sweeps; how many sweeps said all."""
+    found, sweep = [], Said.swept
+
+    def counted(*given):
+        said = sweep(*given)
+        found.append(said is not None)
+        return said
+
     monkeypatch.setattr(passes, "LARGE", 0)
+    monkeypatch.setattr(Said, "swept", counted)
+    return found
 
 
 WAYS = ["whole", "windows", "swept"]
@@ -104,8 +113,7 @@ WAYS = ["whole", "windows", "swept"]
 @pytest.mark.parametrize("name", HARD)
 def test_every_statistic_is_its_definition_in_float64(name, way, request):
     logits, budget = hard(name), 1 if way == "windows" else 2**29
-    if way == "swept":
-        request.getfixturevalue("swept")
+    sweeps_made = request.getfixturevalue("swept") if way == "swept" else []
     tracked = [0, logits.shape[1] - 1] if logits.shape[1] > 1 else [0]
     out = ll.decode(of_logits(logits), statistics="all", track=tracked, top_k=3, budget=budget)
     cell = out.isel(prompt=0, position=0)
@@ -121,6 +129,8 @@ def test_every_statistic_is_its_definition_in_float64(name, way, request):
     order = np.argsort(-z.numpy(), axis=-1, kind="stable")[:, :3]  # of equal logits the lowest id first
     assert (cell.top_token.values == order).all()
     assert cell.leader_changes.item() == (np.diff(order[:, 0]) != 0).sum()
+    assert all(sweeps_made) or name in ("padded", "ruled out")
+    assert bool(sweeps_made) == (way == "swept")
 
 
 @pytest.mark.parametrize("name", ["random", "many", "one-hot", "ties", "far from zero", "flat"])
@@ -241,20 +251,39 @@ def test_a_sweep_says_the_same_on_any_number_of_threads(threads, swept):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("row", [3, -1])
 @pytest.mark.parametrize("value", [torch.nan, -torch.inf, torch.inf])
-def test_a_sweep_over_what_is_not_finite_says_what_whole_tensors_say(value, monkeypatch):
+def test_a_sweep_over_what_is_not_finite_says_what_whole_tensors_say(value, row, request):
     z = hard("many")
-    z[3, 100:200] = value
+    z[row, 100:200] = value
     plain = ll.decode(of_logits(z), statistics="all", track=[0, 150])
-    monkeypatch.setattr(passes, "LARGE", 0)
-    xr.testing.assert_identical(ll.decode(of_logits(z), statistics="all", track=[0, 150]), plain)
+    made = request.getfixturevalue("swept")
+    xr.testing.assert_allclose(ll.decode(of_logits(z), statistics="all", track=[0, 150]), plain, atol=2e-5)
+    # logits of +inf are NaN beside the best; those of -inf are what needs whole tensors
+    assert made == [value != -torch.inf]
+
+
+class Whole(ll.LogitLens):
+    """All logits of an iteration at once, as a lens of one method gives them."""
+
+    def logits(self, model, state, context, iteration):
+        return super().logits(model, state, context, iteration)
+
+
+@pytest.mark.parametrize("lens", [ll.LogitLens(), Whole()])
+@pytest.mark.parametrize("track", [None, "next", {"several": [1, 2, 2999], "next": "next"}])
+def test_sweeps_over_many_places_say_what_whole_tensors_say(track, lens, monkeypatch, request):
+    traj = made_up(3000, 8, 6, 7, prompts=3)
+    traj.mask[1, 4:] = traj.mask[2, 1:] = False
+    plain = ll.decode(traj, lens, statistics="all", track=track)
+    made = request.getfixturevalue("swept")
+    for size in (2**30, 5 * 6 * 4 * 3000):
+        monkeypatch.setattr(passes, "SWEEP", size)
+        xr.testing.assert_allclose(ll.decode(traj, lens, statistics="all", track=track), plain, atol=2e-5)
+    assert made == [True] * 4  # all twelve tokens at once, then five, five and two
 
 
 def test_a_lens_that_gives_whole_logits_says_the_same_within_any_budget():
-    class Whole(ll.LogitLens):
-        def logits(self, model, state, context, iteration):
-            return super().logits(model, state, context, iteration)
-
     traj = made_up(3000, 8, 9, 20, prompts=2)
     rows = ll.decode(traj, "logit", statistics="all")
     for budget in (1, 2**22, 2**29):

@@ -98,10 +98,14 @@ def test_clouds_by_iteration_hold_every_real_token_and_pads_are_none():
     np.testing.assert_allclose(found.diameter[1], torch.cdist(states, states).max(), rtol=1e-4)
     by_token = ll.persistence(traj, positions=range(traj.tokens.shape[1]), progress=False)
     assert np.isnan(by_token.diameter).all()  # three states are too few
-    longer = ll.persistence(
-        ll.capture(walks, traj.prompts, iterations=8), positions=range(traj.tokens.shape[1]), progress=False
+    longer, told = ll.capture(walks, traj.prompts, iterations=8), []
+    found = ll.persistence(
+        longer, positions=[-1, *range(traj.tokens.shape[1])], progress=lambda share, what: told.append(share)
     )
-    assert (np.isnan(longer.diameter.values) == ~traj.mask.numpy()).all()
+    assert told[-1] == 1  # pads are no work
+    assert (np.isnan(found.diameter.values[:, 1:]) == ~traj.mask.numpy()).all()
+    assert found["at"].values[1].tolist() == [3, 0, 1, 2, 3, *[-1] * (traj.tokens.shape[1] - 4)]
+    np.testing.assert_array_equal(found.diameter[1, 0], found.diameter[1, 4])
 
 
 def test_a_large_cloud_is_sampled_by_its_seed(monkeypatch):
@@ -118,6 +122,8 @@ REFUSED = [
     ({"space": "raws"}, "expected a space (raw, norm), got 'raws': did you mean raw?"),
     ({"features": 0}, "expected features to be a whole number of 1 or more, got 0"),
     ({"start": 11}, "expected start to be a whole number of 0 to 10, got 11"),
+    ({"seed": -1}, "expected seed to be a whole number of 0 or more, got -1"),
+    ({"positions": []}, "expected one position or more, got none: leave positions= out"),
 ]
 
 
@@ -125,6 +131,11 @@ REFUSED = [
 def test_options_that_do_not_fit_are_refused_in_one_line(options, message):
     with pytest.raises(MotionError, match=f"^{re.escape(message)}$"):
         ll.persistence(cloud_of(polygon(10, 1.0)), **options)
+
+
+def test_what_is_no_trajectory_is_refused():
+    with pytest.raises(MotionError, match="^expected a trajectory that ll.capture returns, got int: capture first$"):
+        ll.persistence(3)
 
 
 def test_states_that_are_not_finite_are_refused():

@@ -58,17 +58,19 @@ def persistence(
         start: the first iteration that counts; `s_0` is no part of the motion.
         space: "raw" states, or "norm": what the model's last norm makes of them.
         features: how many of the loops to keep.
-        seed: which states are taken where a cloud has more than 300: those are a random sample, the same for all.
+        seed: which states are taken where a cloud has more than 300: a random sample, the same of clouds of one size.
         progress: a bar after one second; False for none, or a function `f(share, what)`.
 
     Returns:
         A Dataset over prompt and position, or over iteration: `birth` and `death` [state units] by feature, those that
         live longest first and NaN behind them; `loops`, how many there are; `diameter` of the cloud, and
         `loop_strength`, the longest life over the diameter: sqrt(3) / 2 = 0.87 on a circle, 0 where there is no loop.
-        NaN where there are fewer than four states, or all are the same.
+        NaN where there are fewer than four states, or all are the same. By token, `at` says where each is in its
+        prompt (-1: the prompt is too short for it).
 
     Raises:
         MotionError: Ripser is not installed, states that are not finite, options that do not fit.
+        ReadoutError: a position that no prompt has.
 
     >>> import latentlens as ll
     >>> traj = ll.capture(ll.load("walks"), "Ann : Bob . Bob : Ann . 1 steps from Ann", iterations=24)
@@ -76,18 +78,25 @@ def persistence(
     >>> found.birth.dims, bool(found.loop_strength[0, 0] < 0.5)
     (('prompt', 'position', 'feature'), True)
     """
+    if not isinstance(traj, Trajectory):
+        raise MotionError(f"expected a trajectory that ll.capture returns, got {type(traj).__name__}: capture first")
     check_name("clouds", by, ("token", "iteration"), MotionError)
     check_name("a space", space, ("raw", "norm"), MotionError)
     check_whole("features", features, MotionError)
     check_whole("start", start, MotionError, 0, traj.iterations)
+    check_whole("seed", seed, MotionError, 0)
     ripser = _ripser()
     every = range(traj.tokens.shape[1])
-    chosen = (every if by == "iteration" else (-1,)) if positions is None else positions
+    chosen = list((every if by == "iteration" else (-1,)) if positions is None else positions)
+    if not chosen:
+        raise MotionError("expected one position or more, got none: leave positions= out")
     where = positions_of(traj, chosen)
-    generator = torch.Generator().manual_seed(seed)
+    where = where.masked_fill(~traj.mask.gather(1, where.clamp(min=0)), -1)
+    generator = torch.Generator()
     shape = tuple(where.shape) if by == "token" else (traj.iterations + 1 - start,)
     numbers = np.full((*shape, 2 * features + 3), np.nan)
-    with progress_bar(progress, int(np.prod(shape)), "persistence", "cloud") as tick:
+    total = int((where >= 0).sum()) if by == "token" else len(numbers)
+    with progress_bar(progress, total, "persistence", "cloud") as tick:
         for cell, cloud in _clouds(traj, by, where, start, space):
             if len(cloud) > MOST:
                 cloud = cloud[torch.randperm(len(cloud), generator=generator.manual_seed(seed))[:MOST]]
@@ -95,9 +104,10 @@ def persistence(
             tick(1)
     dims = ("prompt", "position") if by == "token" else ("iteration",)
     coords = {"iteration": np.arange(start, traj.iterations + 1)} if by == "iteration" else {}
-    return _dataset(numbers, dims, coords, features).assign_attrs(
-        model=traj.origin.get("name"), space=space, by=by, start=start, most=MOST, seed=seed
-    )
+    out = _dataset(numbers, dims, coords, features)
+    if by == "token":
+        out["at"] = (dims, where.numpy(), {"long_name": "position in the prompt", "units": "position"})
+    return out.assign_attrs(model=traj.origin.get("name"), space=space, by=by, start=start, most=MOST, seed=seed)
 
 
 def _ripser() -> Any:
@@ -114,7 +124,7 @@ def _clouds(
     traj: Trajectory, by: str, where: Tensor, start: int, space: str
 ) -> Iterator[tuple[tuple[int, ...], Float[Tensor, "state d_model"]]]:
     """Every cloud that has states, and which it is."""
-    seen = (where >= 0) & traj.mask.gather(1, where.clamp(min=0))
+    seen = where >= 0
     for prompt in range(len(traj.tokens) if by == "token" else 0):
         real = traj.mask[prompt].nonzero()[:, 0]
         states = finite_states(traj, prompt, space)[start:]

@@ -17,14 +17,14 @@ from torch import Tensor
 from latentlens.models.base import LatentModel
 from latentlens.readouts.candidates import Followed, Plan, follow, leaders, log_probs
 from latentlens.readouts.feeds import Cut, Feed
-from latentlens.readouts.said import Said
+from latentlens.readouts.said import UNIT, Said
 from latentlens.readouts.statistics import divergences, leader_statistics
 from latentlens.readouts.truths import Truth, truth_bits
 
 LARGE = 2**23
 """Logits from which loading the compiled sweeps, about as long as a few readouts of so many, is worth it."""
-UNIT = 3 * 2**20
-"""Bytes of logits that are read together: what stays in the cache of two cores while several statistics are taken."""
+SWEEP = 32 * 2**20
+"""Bytes of logits of one sweep: threads start for each, and where a logit is infinite all of it is read plainly."""
 Row = dict[str, Tensor]
 
 
@@ -92,15 +92,18 @@ def _whole(
 
 
 def _read(logits: Float[Tensor, "place iteration vocab"], asked: Asked) -> Iterator[tuple[slice, Said]]:
-    """What was said at all of them by one sweep, or at some after others."""
-    swept = Said.swept(logits, asked.depth) if asked.swept else None
-    if swept is not None:
-        yield slice(None), swept
-        return
-    size = max(UNIT // (4 * logits[0].numel()), 1)
-    for start in range(0, len(logits), size):
-        part = slice(start, start + size)
-        yield part, Said.read(logits[part], asked.depth)
+    """What was said at some of them after others: swept, or in whole tensors."""
+    place = 4 * logits[0].numel()
+    for first in range(0, len(logits), size := max((SWEEP if asked.swept else UNIT) // place, 1)):
+        part = slice(first, min(first + size, len(logits)))
+        swept = Said.swept(logits[part], asked.depth) if asked.swept else None
+        if swept is not None:
+            yield part, swept
+            continue
+        few = max(UNIT // place, 1)
+        for start in range(part.start, part.stop, few):
+            some = slice(start, min(start + few, part.stop))
+            yield some, Said.read(logits[some], asked.depth)
 
 
 def _windowed(feed: Feed, cut: Cut, asked: Asked, places: Places, tick: Callable[[int], None]) -> Row:

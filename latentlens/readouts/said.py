@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from latentlens.readouts.ordering import best, greater
+
+UNIT = 3 * 2**20
+"""Bytes of logits that are read together: what stays in the cache of two cores while several statistics are taken."""
 
 
 @dataclass
@@ -27,8 +30,14 @@ class Products:
 
     @property
     def finite(self) -> bool:
-        """Whether they say anything: not where a logit is -inf or NaN."""
+        """Whether they say anything of all of them: not where a logit is infinite or NaN."""
         return all(bool(x.isfinite().all()) for x in (self.own, self.to_final, self.from_final))
+
+    def say_all_but(self, silent: Bool[Tensor, "place iteration"]) -> bool:
+        """Whether they say all but what is NaN because a state, or the final one, says nothing."""
+        apart = silent | silent[:, -1:]
+        both = bool((self.to_final.isfinite() & self.from_final.isfinite() | apart).all())
+        return both and bool((self.own.isfinite() | silent).all())
 
 
 @dataclass
@@ -36,7 +45,8 @@ class Said:
     """Logits, their distributions and the best tokens, of some places and iterations.
 
     `logits` are relative to the best one after `relative()`; `weights` are the exponentials of those, `mass` is their
-    sum. Where one sweep said it all, there are `products` in place of weights.
+    sum. Where one sweep said it all, there are `products` in place of weights, made with the last iteration as the
+    final one, and logits stay as they came.
     """
 
     logits: Float[Tensor, "place iteration vocab"]
@@ -57,15 +67,21 @@ class Said:
 
     @classmethod
     def swept(cls, logits: Float[Tensor, "place iteration vocab"], top_k: int) -> Said | None:
-        """The best `top_k` and the products, the last iteration being the final one; None where one is not finite."""
+        """The best `top_k` and the products, the last iteration being the final one; None where a logit is infinite.
+
+        States that say nothing, whose logits are NaN, have NaN for products, as they have for everything.
+        """
         from latentlens.readouts import sweeps
 
-        top, token = best(logits, top_k)
+        some = logits.split(max(UNIT // (4 * logits[0].numel()), 1))
+        top, token = map(torch.cat, zip(*(best(part, top_k) for part in some)))
         mass, own, step, back, to_final, from_final = sweeps.sums(logits, top[..., 0])
         step[:, 0] = back[:, 0] = torch.nan
         products = Products(own, step, back, to_final, own[:, -1:] - from_final)
-        if not products.finite:
+        silent = ~top[..., 0].isfinite()  # NaN, or infinite: in whole tensors the mass is NaN
+        if not products.say_all_but(silent):
             return None
+        mass.masked_fill_(silent, torch.nan)
         return cls(logits, top, token, mass.float(), mass.log().float(), products=products)
 
     def rank(self, values: Float[Tensor, "place iteration n"]) -> Int[Tensor, "place iteration n"]:

@@ -37,12 +37,14 @@ TINY = 1e-30
 
 
 def divergences(said: Said, final: Said, *, ends: bool, wanted: Set[str]) -> dict[str, Tensor]:
-    """Every statistic over place and iteration; `said` and `final` (one iteration) are relative.
+    """Every statistic over place and iteration; `said` and `final` (one iteration) are relative, or swept.
 
-    `ends` says that the last iteration is the final one itself. Steps are NaN at the first.
+    `ends` says that the last iteration is the final one itself, as it is of what was swept. Steps are NaN at the first.
     """
+    assert ends or said.products is None
     products = said.products or _products(said, final)
-    out = _by_products(said, final, products) if products.finite else _term_by_term(said, final)
+    whole = said.products is None and not products.finite
+    out = _term_by_term(said, final) if whole else _by_products(said, final, products)
     if ends:  # a distribution is at 0 bits from itself, however it is rounded
         out["kl_to_final"][:, -1] *= 0
         out["missing_bits"][:, -1] *= 0

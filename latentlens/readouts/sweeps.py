@@ -30,7 +30,7 @@ LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.4426950408889634), np.float32(0.6933593
 ATANH = tuple(np.float32(2 / k) for k in (9, 7, 5, 3, 1))
 LN2, HALF_ROOT, TINY = np.float32(0.6931471805599453), np.int32(0x3F3504F3), np.float32(1e-30)  # the bits of sqrt(1/2)
 BINS = 2**13
-LOWEST = np.float32(-87)  # the exponential of what is lower is none in float32
+LOWEST = np.float32(-87)  # the exponential of what is lower is subnormal in float32, and counts as none
 
 
 def _compiled(function: Callable[..., Any]) -> Any:

@@ -134,5 +134,16 @@ def test_names_of_crosses_that_are_close_stand_on_opposite_sides():
     from latentlens.figures.kinds.marks import _sides
 
     where = np.array([[0.0, 0.0], [0.5, -0.4], [8.0, 8.0]])
-    assert _sides(where, np.array([10.0, 10.0])) == ["top left", "bottom right", "top right"]
-    assert _sides(where[:1], np.array([0.0, 0.0])) == ["top right"]
+    assert _sides(where) == ["top left", "bottom right", "top right"]
+    assert _sides(where[:1]) == ["top right"]
+    assert _sides(np.ones((2, 2))) == ["top right", "bottom right"]
+    assert _sides(where[:0]) == []
+
+
+def test_a_map_without_candidates_is_marked_with_arrows_alone(run):
+    traj, emb, out = run
+    for tokens in ([], [0]):
+        found = ll.mark(emb, traj, out, tokens=tokens, size=None, arrows=1)
+        marks = ll.figures.map(emb, out, landmarks=found).table().attrs["marks"]
+        assert len(marks.arrows) == 1
+        assert len(marks.anchors) <= len(tokens)

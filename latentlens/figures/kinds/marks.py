@@ -113,12 +113,12 @@ def _anchors(landmarks: Landmarks, named: _Named, chosen: list[int]) -> pd.DataF
     rows = rows.join(named.table(tokens)).assign(plain=[int(token) not in landmarks.arrows for token in tokens])
     rows = rows.dropna(subset=["x"]).sort_values(["plain", "states"], ascending=[True, False], kind="stable")
     rows = rows.drop(columns="plain").head(NAMED)
-    points = landmarks.anchors.coordinate.values[:, chosen]
-    return rows.assign(side=_sides(rows[["x", "y"]].to_numpy(), np.nanmax(points, 0) - np.nanmin(points, 0)))
+    return rows.assign(side=_sides(rows[["x", "y"]].to_numpy()))
 
 
-def _sides(where: Float[np.ndarray, "anchor 2"], span: np.ndarray) -> list[str]:
+def _sides(where: Float[np.ndarray, "anchor 2"]) -> list[str]:
     """On which side of each cross its name stands: away from the nearest other one, where that is close."""
+    span = np.ptp(where, axis=0) if len(where) else np.ones(2)
     across, up = ((where[None, :, k] - where[:, None, k]) / (span[k] or 1.0) for k in (0, 1))  # [from, to]
     found = []
     for row, (dx, dy) in enumerate(zip(across, up)):
@@ -126,7 +126,8 @@ def _sides(where: Float[np.ndarray, "anchor 2"], span: np.ndarray) -> list[str]:
         if not near:
             found.append("top right")
             continue
-        lower, left = dy[near[0]] > 0, dx[near[0]] > 0
+        nearest = near[0]
+        lower, left = (dy[nearest], dx[nearest], row) > (0, 0, nearest), dx[nearest] > 0
         found.append(f"{'bottom' if lower else 'top'} {'left' if left and not lower else 'right'}")
     return found
 
