@@ -41,11 +41,16 @@ class Job:
     result: Any = None
     message: str = ""
     stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    _unheard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def finished(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ("done", "failed", "cancelled")
+
+    def first_heard(self) -> bool:
+        """True the first time that it is asked: a page may hear of one end several times, and act on it once."""
+        return self._unheard.acquire(blocking=False)
 
     def report(self, share: float, what: str) -> None:
         """The progress callable that the work is given."""

@@ -90,10 +90,11 @@ def take_layout(desk: Desk, status: Told, told: Told, shown: Told) -> Any:
     return {"key": shown["key"], "layout": told["wanted"]}
 
 
-def go_back(status: Told, told: Told, laid: Told, dims: str) -> tuple:
-    """Where a layout was cancelled or failed, the controls say what is shown again."""
+def go_back(desk: Desk, status: Told, told: Told, laid: Told, dims: str) -> tuple:
+    """Where a layout was cancelled or failed, the controls say what is shown again; once, lest a later choice go."""
     ended = status and told and status["id"] == told["id"] and status["state"] in ("cancelled", "failed")
-    if not ended or not laid:
+    job = desk.job(told)
+    if not ended or not laid or (job is not None and not job.first_heard()):
         return (no_update,) * len(CHOICES)
     now = Layout(**laid["layout"])
     fit = "all" if now.position is None else "token"
@@ -145,7 +146,7 @@ def connect(app: Dash, desk: Desk) -> None:
     on(take_layout, again, *now, State("shown", "data"), prevent_initial_call=True)
     back = [Output(wire.component_id, wire.component_property, allow_duplicate=True) for wire in values]
     state = (State("layout", "data"), State("map-dims", "value"))
-    app.callback(*back, *now, *state, prevent_initial_call=True)(go_back)
+    on(go_back, *back, *now, *state, prevent_initial_call=True)
     look = (Input("look", "data"), Input("map-dims", "value"), Input("map-color", "value"))
     drawn = (Output("map", "figure"), Output("map-frame", "aria-label"), Output("map-notes", "children"))
     on(show_map, *drawn, Input("position", "data"), *look, Input("layout", "data"), Input("marks", "data"))
