@@ -30,6 +30,7 @@ from latentlens.models.walks import files
 EXAMPLE = opening_prompt("walks")
 PATIENCE = 20_000
 """Milliseconds that a page may take, on a machine that is busy with something else."""
+expect.set_options(timeout=PATIENCE)
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run")
 HOSTILE = ("<img/src=x/onerror=window.hacked=1>", "<b>bold</b>", "</script><script>window.hacked=2</script>", "$x^2$")
 
