@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from latentlens.errors import MotionError
@@ -78,21 +78,8 @@ def persistence(
     >>> found.birth.dims, bool(found.loop_strength[0, 0] < 0.5)
     (('prompt', 'position', 'feature'), True)
     """
-    if not isinstance(traj, Trajectory):
-        raise MotionError(f"expected a trajectory that ll.capture returns, got {type(traj).__name__}: capture first")
-    check_name("clouds", by, ("token", "iteration"), MotionError)
-    check_name("a space", space, ("raw", "norm"), MotionError)
-    check_whole("features", features, MotionError)
-    check_whole("start", start, MotionError, 0, traj.iterations)
-    check_whole("seed", seed, MotionError, 0)
-    ripser = _ripser()
-    every = range(traj.tokens.shape[1])
-    chosen = list((every if by == "iteration" else (-1,)) if positions is None else positions)
-    if not chosen:
-        raise MotionError("expected one position or more, got none: leave positions= out")
-    where = positions_of(traj, chosen)
-    where = where.masked_fill(~traj.mask.gather(1, where.clamp(min=0)), -1)
-    generator = torch.Generator()
+    _check(traj, by, space, features, start, seed)
+    ripser, where, generator = _ripser(), _places(traj, by, positions), torch.Generator()
     shape = tuple(where.shape) if by == "token" else (traj.iterations + 1 - start,)
     numbers = np.full((*shape, 2 * features + 3), np.nan)
     total = int((where >= 0).sum()) if by == "token" else len(numbers)
@@ -102,12 +89,35 @@ def persistence(
                 cloud = cloud[torch.randperm(len(cloud), generator=generator.manual_seed(seed))[:MOST]]
             numbers[cell] = _loops(ripser, cloud, features)
             tick(1)
-    dims = ("prompt", "position") if by == "token" else ("iteration",)
-    coords = {"iteration": np.arange(start, traj.iterations + 1)} if by == "iteration" else {}
-    out = _dataset(numbers, dims, coords, features)
+    out = _dataset(numbers, by, np.arange(start, traj.iterations + 1), features)
     if by == "token":
-        out["at"] = (dims, where.numpy(), {"long_name": "position in the prompt", "units": "position"})
+        out["at"] = (
+            ("prompt", "position"),
+            where.numpy(),
+            {"long_name": "position in the prompt", "units": "position"},
+        )
     return out.assign_attrs(model=traj.origin.get("name"), space=space, by=by, start=start, most=MOST, seed=seed)
+
+
+def _check(traj: Any, by: str, space: str, features: int, start: int, seed: int) -> None:
+    """Refuse what does not fit, before anything is worked out."""
+    if not isinstance(traj, Trajectory):
+        raise MotionError(f"expected a trajectory that ll.capture returns, got {type(traj).__name__}: capture first")
+    check_name("clouds", by, ("token", "iteration"), MotionError)
+    check_name("a space", space, ("raw", "norm"), MotionError)
+    check_whole("features", features, MotionError)
+    check_whole("start", start, MotionError, 0, traj.iterations)
+    check_whole("seed", seed, MotionError, 0)
+
+
+def _places(traj: Trajectory, by: str, positions: Iterable[int] | None) -> Int[Tensor, "prompt position"]:
+    """Where the tokens asked for are in each prompt; -1 at pads."""
+    every = range(traj.tokens.shape[1])
+    chosen = list((every if by == "iteration" else (-1,)) if positions is None else positions)
+    if not chosen:
+        raise MotionError("expected one position or more, got none: leave positions= out")
+    where = positions_of(traj, chosen)
+    return where.masked_fill(~traj.mask.gather(1, where.clamp(min=0)), -1)
 
 
 def _ripser() -> Any:
@@ -126,10 +136,9 @@ def _clouds(
     """Every cloud that has states, and which it is."""
     seen = where >= 0
     for prompt in range(len(traj.tokens) if by == "token" else 0):
-        real = traj.mask[prompt].nonzero()[:, 0]
         states = finite_states(traj, prompt, space)[start:]
         for column in seen[prompt].nonzero()[:, 0].tolist():
-            yield (prompt, column), states[:, int((real < where[prompt, column]).sum())]
+            yield (prompt, column), states[:, where[prompt, column]]
     if by == "iteration":
         rows = [finite_states(traj, prompt, space) for prompt in range(len(traj.tokens))]
         kept = [where[p][seen[p]] for p in range(len(rows))]
@@ -155,9 +164,11 @@ def _loops(ripser: Any, cloud: Float[Tensor, "state d_model"], features: int) ->
     return out
 
 
-def _dataset(numbers: np.ndarray, dims: tuple[str, ...], coords: dict[str, Any], features: int) -> xr.Dataset:
+def _dataset(numbers: np.ndarray, by: str, iterations: np.ndarray, features: int) -> xr.Dataset:
+    """Name everything, with its unit."""
+    dims = ("prompt", "position") if by == "token" else ("iteration",)
     births, deaths, rest = np.split(numbers, [features, 2 * features], axis=-1)
     data = {"birth": ((*dims, "feature"), births), "death": ((*dims, "feature"), deaths)}
     data |= {name: (dims, rest[..., k]) for k, name in enumerate(("loop_strength", "loops", "diameter"))}
     named = {n: (d, v, dict(zip(("long_name", "units"), TITLES[n]))) for n, (d, v) in data.items()}
-    return xr.Dataset(named, coords=coords)
+    return xr.Dataset(named, coords={"iteration": iterations} if by == "iteration" else {})

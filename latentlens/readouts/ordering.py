@@ -7,7 +7,7 @@ a readout costs, so each of these makes one or two. Knows nothing about models.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 GROUP = 64
@@ -48,8 +48,7 @@ def greater(
     >>> greater(z, torch.tensor([[1.0, 3.0, 2.0]]), best(z, 1)[0]).tolist()
     [[3, 0, 2]]
     """
-    out = (top[..., None, :] > values[..., None]).sum(-1)
-    beyond = values <= top[..., -1:]  # as good as the last of the best, or worse: there may be more
+    out, beyond = among(values, top)
     columns = beyond.flatten(0, -2).any(0).nonzero().flatten().tolist()
     if not columns:
         return out
@@ -63,6 +62,17 @@ def greater(
             more = torch.gt(part, asked[start : start + rows, column, None], out=room[: len(part)])
             found[start : start + rows, column] = more.sum(-1)
     return found.view_as(out)
+
+
+def among(
+    values: Float[Tensor, "... n"], top: Float[Tensor, "... k"]
+) -> tuple[Int[Tensor, "... n"], Bool[Tensor, "... n"]]:
+    """How many of the best are greater than each value, and where that is not all: what is no better than the last.
+
+    >>> among(torch.tensor([3.0, 1.0]), torch.tensor([3.0, 2.0]))
+    (tensor([0, 2]), tensor([False,  True]))
+    """
+    return (top[..., None, :] > values[..., None]).sum(-1), values <= top[..., -1:]
 
 
 def nucleus(probs: Float[Tensor, "... vocab"], share: float) -> Int[Tensor, "..."]:

@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from latentlens.readouts.ordering import among
+
 TILE = 1024
 """Logits of a row that are read at once: six such rows, of floats, fit into 32 kB."""
 SUMS = 6
@@ -56,8 +58,7 @@ def greater(
     top: Float[Tensor, "place iteration k"],
 ) -> Int[Tensor, "place iteration n"]:
     """How many logits of a row are strictly greater than each value; `top` are the largest, highest first."""
-    known = (top[..., None, :] > values[..., None]).sum(-1)
-    beyond = values <= top[..., -1:]  # as good as the last of the best, or worse: there may be more
+    known, beyond = among(values, top)
     # nothing is greater than infinity, and that is soon said
     found = _by_parts(_count, logits, values.masked_fill(~beyond, torch.inf), values.shape, np.int64)
     return torch.where(beyond, torch.from_numpy(found), known)
