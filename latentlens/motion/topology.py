@@ -30,6 +30,7 @@ TITLES = {
     "loop_strength": ("longest life of a loop over the diameter of the states", "1"),
     "loops": ("number of loops, however short-lived", "1"),
     "diameter": ("largest distance of two states", "state units"),
+    "at": ("position in the prompt", "position"),
 }
 
 
@@ -89,13 +90,7 @@ def persistence(
                 cloud = cloud[torch.randperm(len(cloud), generator=generator.manual_seed(seed))[:MOST]]
             numbers[cell] = _loops(ripser, cloud, features)
             tick(1)
-    out = _dataset(numbers, by, np.arange(start, traj.iterations + 1), features)
-    if by == "token":
-        out["at"] = (
-            ("prompt", "position"),
-            where.numpy(),
-            {"long_name": "position in the prompt", "units": "position"},
-        )
+    out = _dataset(numbers, by, np.arange(start, traj.iterations + 1), where.numpy(), features)
     return out.assign_attrs(model=traj.origin.get("name"), space=space, by=by, start=start, most=MOST, seed=seed)
 
 
@@ -164,11 +159,14 @@ def _loops(ripser: Any, cloud: Float[Tensor, "state d_model"], features: int) ->
     return out
 
 
-def _dataset(numbers: np.ndarray, by: str, iterations: np.ndarray, features: int) -> xr.Dataset:
+def _dataset(
+    numbers: np.ndarray, by: str, iterations: np.ndarray, where: Int[np.ndarray, "prompt position"], features: int
+) -> xr.Dataset:
     """Name everything, with its unit."""
     dims = ("prompt", "position") if by == "token" else ("iteration",)
     births, deaths, rest = np.split(numbers, [features, 2 * features], axis=-1)
     data = {"birth": ((*dims, "feature"), births), "death": ((*dims, "feature"), deaths)}
     data |= {name: (dims, rest[..., k]) for k, name in enumerate(("loop_strength", "loops", "diameter"))}
+    data |= {"at": (dims, where)} if by == "token" else {}
     named = {n: (d, v, dict(zip(("long_name", "units"), TITLES[n]))) for n, (d, v) in data.items()}
     return xr.Dataset(named, coords={"iteration": iterations} if by == "iteration" else {})
